@@ -39,6 +39,10 @@ class UserError(Exception):
         return "\n".join(lines)
 
 
+class OutOfMemory(Exception):
+    """The device's memory does not hold the program; a result (`status: oom`), not a mistake."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice most like `word`, or None when none is close.
 

@@ -1,0 +1,57 @@
+# Two commands do everything on a machine that has Python and its venv module: `make bench` and `make test`.
+#   make bench ARGS="model=vit_s16 batch_size=8"     passes overrides on
+#   make test PYTHON=python3.12                      chooses the interpreter
+PYTHON ?= python3
+ARGS ?= model=resnet50 precision=bf16
+# A machine with an accelerator: `make bench EXTRAS=cuda`, `make bench EXTRAS=tpu`.
+EXTRAS ?=
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+empty :=
+space := $(empty) $(empty)
+comma := ,
+
+.PHONY: bench test lint parity test-slow test-accelerator clean
+
+bench: $(VENV)/.installed-run-$(EXTRAS)
+	$(BIN)/python -m trainbench $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-accelerator (GPU, TPU)"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+parity: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest tests/parity -m parity
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+test-accelerator: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m accelerator
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed-run-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	touch $@
+
+$(VENV)/.installed-parity: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,parity]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,85 @@
+"""Builds models for the tests: from the shipped YAML files, abstractly or for real."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import yaml
+from flax import nnx
+
+import trainbench
+from trainbench.models import FAMILIES
+from trainbench.models.layers import Policy
+
+MODEL_DIR = Path(trainbench.__file__).parent / "configs" / "model"
+ALIASES = {"vit": "vit_b16", "bert": "bert_base"}
+NAMES = sorted(path.stem for path in MODEL_DIR.glob("*.yaml") if path.stem not in ALIASES)
+
+FLOAT32 = Policy()
+BFLOAT16 = Policy(param_dtype=jnp.float32, compute_dtype=jnp.bfloat16)
+BFLOAT16_FULL = Policy(param_dtype=jnp.bfloat16, compute_dtype=jnp.bfloat16)
+
+
+def read_yaml(name: str) -> dict[str, Any]:
+    return yaml.safe_load((MODEL_DIR / f"{name}.yaml").read_text())
+
+
+def family_and_config(name: str) -> tuple[ModuleType, Any]:
+    """The family module and the Config that a model's YAML file describes."""
+    settings = read_yaml(name)
+    family = FAMILIES[settings["family"]]
+    sizes = {"image_size": settings["image_size"]} if settings["family"] == "vit" else {}
+    return family, family.Config(**settings["architecture"], **sizes)
+
+
+def build(name: str, policy: Policy = FLOAT32, seed: int = 0) -> nnx.Module:
+    """The model with random parameters, made by one compiled program: op by op takes seconds."""
+    family, config = family_and_config(name)
+
+    @nnx.jit
+    def initialise() -> nnx.Module:
+        return family.Model(config, policy=policy, rngs=nnx.Rngs(seed))
+
+    return initialise()
+
+
+def abstract(name: str, policy: Policy = FLOAT32) -> nnx.Module:
+    """The model with shapes in place of arrays, which takes no memory at any size."""
+    family, config = family_and_config(name)
+    return nnx.eval_shape(lambda: family.Model(config, policy=policy, rngs=nnx.Rngs(0)))
+
+
+def count_parameters(model: nnx.Module) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def random_images(size: int, batch: int = 2, seed: int = 0) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), (batch, size, size, 3))
+
+
+def random_text(batch: int = 2, length: int = 16, vocabulary: int = 1024) -> dict[str, jax.Array]:
+    """The inputs of bert, the last quarter of the second sequence being padding."""
+    keys = jax.random.split(jax.random.key(1), 2)
+    real = jnp.ones((batch, length), bool).at[1, 3 * length // 4 :].set(False)
+    return {
+        "token_ids": jax.random.randint(keys[0], (batch, length), 0, vocabulary),
+        "segment_ids": jax.random.randint(keys[1], (batch, length), 0, 2),
+        "padding_mask": real,
+    }
+
+
+def find_products(jaxpr: Any) -> Iterator[Any]:
+    """Every matrix product and convolution of a traced program, nested programs included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            yield equation
+        for nested in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(nested):
+                yield from find_products(nested)
+
+
+def _is_jaxpr(value: object) -> bool:
+    return hasattr(value, "eqns")

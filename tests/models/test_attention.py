@@ -1,0 +1,57 @@
+"""Attention against a float64 computation by hand, and its mask and dropout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from trainbench.models.attention import attend
+
+
+def random_heads(length: int = 5, dtype: type = jnp.float32) -> list[jax.Array]:
+    keys = jax.random.split(jax.random.key(0), 3)
+    return [jax.random.normal(key, (2, length, 2, 4), dtype) for key in keys]
+
+
+def attend_in_evaluation(heads: list[jax.Array], mask: jax.Array | None = None) -> jax.Array:
+    return attend(*heads, mask=mask, dropout_rate=0.5, rngs=None, train=False)
+
+
+def test_attention_is_the_softmax_weighted_sum():
+    query, key, value = (np.asarray(heads, np.float64) for heads in random_heads())
+    logits = np.einsum("btnh,bsnh->bnts", query, key) / 2
+    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = np.einsum("bnts,bsnh->btnh", weights, value)
+    np.testing.assert_allclose(attend_in_evaluation(random_heads()), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_masked_keys_have_no_influence():
+    query, key, value = random_heads()
+    mask = jnp.array([True, True, True, False, False])
+    masked = attend_in_evaluation([query, key, value], mask)
+    changed = attend_in_evaluation([query, key.at[:, 3:].set(9.0), value.at[:, 3:].set(9.0)], mask)
+    np.testing.assert_array_equal(masked, changed)
+
+
+def test_a_row_without_keys_is_finite():
+    assert np.isfinite(attend_in_evaluation(random_heads(), jnp.zeros(5, bool))).all()
+
+
+def test_bfloat16_inputs_give_bfloat16_outputs_close_to_float32():
+    heads = random_heads(dtype=jnp.bfloat16)
+    rounded = attend_in_evaluation(heads)
+    exact = attend_in_evaluation([head.astype(jnp.float32) for head in heads])
+    assert rounded.dtype == jnp.bfloat16
+    np.testing.assert_allclose(rounded.astype(jnp.float32), exact, atol=0.03)
+
+
+def test_dropout_follows_its_key_and_keeps_the_mean():
+    query, key, value = random_heads(length=400)
+    value = jnp.ones_like(value)
+    dropped = [
+        attend(query, key, value, mask=None, dropout_rate=0.25, rngs=nnx.Rngs(dropout=seed), train=True)
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert not np.array_equal(dropped[0], dropped[2])
+    np.testing.assert_allclose(dropped[0].mean(), 1, atol=0.02)

@@ -1,0 +1,218 @@
+"""What every architecture must do: shapes, dtypes, running statistics, dropout. Tiny models only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.models.building import (
+    BFLOAT16,
+    BFLOAT16_FULL,
+    FLOAT32,
+    abstract,
+    build,
+    family_and_config,
+    find_products,
+    random_images,
+    random_text,
+)
+from trainbench.models import FAMILIES, resnet, vit
+from trainbench.models.layers import Policy
+
+POLICIES = [FLOAT32, BFLOAT16, BFLOAT16_FULL]
+
+
+def run_tiny(name: str, model: nnx.Module, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    """Logits of the tiny model on fixed inputs; running statistics move on inside the model."""
+    if name == "bert_tiny":
+        return run_bert(model, random_text(), None, train, rngs)
+    return run_images(model, random_images(32), train, rngs)
+
+
+@nnx.jit(static_argnames="train")
+def run_images(model: nnx.Module, images: jax.Array, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    return model(images, train=train, rngs=rngs)
+
+
+@nnx.jit(static_argnames="train")
+def run_bert(
+    model: nnx.Module,
+    text: dict[str, jax.Array],
+    positions: jax.Array | None,
+    train: bool = False,
+    rngs: nnx.Rngs | None = None,
+) -> jax.Array:
+    return model(**text, masked_positions=positions, train=train, rngs=rngs)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    ("name", "shape"), [("resnet_tiny", (2, 10)), ("vit_tiny", (2, 10)), ("bert_tiny", (2, 16, 1024))]
+)
+def test_logits_are_float32_under_every_policy(name, shape, policy):
+    model = build(name, policy)
+    logits = run_tiny(name, model, train=True, rngs=nnx.Rngs(0))
+    assert logits.shape == shape
+    assert logits.dtype == jnp.float32
+    assert np.isfinite(logits).all()
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))} == {
+        jnp.dtype(policy.param_dtype)
+    }
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.BatchStat))} <= {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+def test_bfloat16_logits_are_close_to_float32(name):
+    exact = run_tiny(name, build(name, FLOAT32), train=False)
+    rounded = run_tiny(name, build(name, BFLOAT16), train=False)
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.05 * float(jnp.abs(exact).max()))
+
+
+@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+def test_every_parameter_has_a_gradient(name):
+    graph, params, rest = nnx.split(build(name), nnx.Param, ...)
+
+    def loss(params: nnx.State) -> jax.Array:
+        logits = run_tiny(name, nnx.merge(graph, params, rest, copy=True), train=True, rngs=nnx.Rngs(0))
+        return jax.nn.logsumexp(logits, axis=-1).mean() - logits[..., 0].mean()
+
+    unmoved = {
+        "/".join(map(str, path))
+        for path, gradient in nnx.to_flat_state(jax.jit(jax.grad(loss))(params))
+        if not np.abs(gradient).max() > 0
+    }
+    assert unmoved == set()
+
+
+@pytest.mark.parametrize("policy", [BFLOAT16, BFLOAT16_FULL])
+@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+def test_every_product_reads_bfloat16_in_both_passes(name, policy):
+    graph, params, rest = nnx.split(build(name, policy), nnx.Param, ...)
+
+    def loss(params: nnx.State) -> jax.Array:
+        return run_tiny(name, nnx.merge(graph, params, rest, copy=True), train=True, rngs=nnx.Rngs(0)).var()
+
+    products = list(find_products(jax.make_jaxpr(jax.grad(loss))(params)))
+    assert len(products) > 10
+    for equation in products:
+        dtypes = {variable.aval.dtype for variable in equation.invars}
+        assert dtypes == {jnp.dtype(jnp.bfloat16)}, equation
+
+
+def test_training_moves_the_running_statistics_and_evaluation_does_not():
+    model = build("resnet_tiny")
+    before = jax.tree.leaves(nnx.state(model, nnx.BatchStat))
+    run_tiny("resnet_tiny", model, train=False)
+    for kept, leaf in zip(before, jax.tree.leaves(nnx.state(model, nnx.BatchStat)), strict=True):
+        np.testing.assert_array_equal(kept, leaf)
+    run_tiny("resnet_tiny", model, train=True)
+    for kept, leaf in zip(before, jax.tree.leaves(nnx.state(model, nnx.BatchStat)), strict=True):
+        assert not np.array_equal(kept, leaf)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny", "bert_tiny"])
+def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
+    family, config = family_and_config(name)
+    config = type(config)(**{**vars(config), "dropout_rate": 0.3})
+    model = family.Model(config, policy=FLOAT32, rngs=nnx.Rngs(0))
+    first, again, other = (
+        run_tiny(name, model, train=True, rngs=nnx.Rngs(dropout=seed)) for seed in (0, 0, 1)
+    )
+    evaluated = run_tiny(name, model, train=False)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first, evaluated)
+    np.testing.assert_array_equal(evaluated, run_tiny(name, model, train=False))
+
+
+def test_training_with_dropout_needs_rngs():
+    with pytest.raises(ValueError, match="rngs"):
+        run_tiny("bert_tiny", build("bert_tiny"), train=True)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "bert_base"])
+def test_full_sizes_trace(name):
+    model = abstract(name, BFLOAT16)
+    graph, state = nnx.split(model)
+
+    def forward(state: nnx.State, *inputs: jax.Array) -> jax.Array:
+        built = nnx.merge(graph, state)
+        if name == "bert_base":
+            tokens, mask, positions = inputs
+            return built(
+                tokens,
+                segment_ids=tokens,
+                padding_mask=mask,
+                masked_positions=positions,
+                train=True,
+                rngs=nnx.Rngs(0),
+            )
+        return built(*inputs, train=True)
+
+    images = [jax.ShapeDtypeStruct((4, 224, 224, 3), jnp.uint8)]
+    tokens = jax.ShapeDtypeStruct((4, 128), jnp.int32)
+    text = [tokens, jax.ShapeDtypeStruct((4, 128), bool), jax.ShapeDtypeStruct((4, 20), jnp.int32)]
+    logits = jax.eval_shape(forward, state, *(text if name == "bert_base" else images))
+    assert logits.shape == ((4, 20, 30522) if name == "bert_base" else (4, 1000))
+    assert logits.dtype == jnp.float32
+
+
+def test_resnet_starts_residual_branches_at_zero_when_asked():
+    config = resnet.Config(block="bottleneck", depths=(1,), width=4, classes=2, zero_init_residual=True)
+    model = resnet.Model(config, policy=FLOAT32, rngs=nnx.Rngs(0))
+    block = model.stages[0][0]
+    assert not np.asarray(block.norm3.scale[...]).any()
+    assert np.asarray(block.norm2.scale[...]).all()
+
+
+def test_resnet_v15_strides_in_the_3x3():
+    block = abstract("resnet50").stages[1][0]
+    assert (block.conv1.strides, block.conv2.strides, block.conv3.strides) == (1, 2, 1)
+
+
+def test_vit_patches_are_cut_in_reading_order():
+    images = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    patches = vit.split_patches(images, 2)
+    assert patches.shape == (2, 6, 12)
+    np.testing.assert_array_equal(patches[1, 4], images[1, 2:4, 2:4].reshape(-1))
+
+
+def test_bert_heads_at_masked_positions_equal_the_full_heads_there():
+    model = build("bert_tiny")
+    positions = jnp.array([[0, 5, 15], [2, 3, 0]])
+    gathered = run_bert(model, random_text(), positions)
+    full = run_bert(model, random_text(), None)
+    assert gathered.shape == (2, 3, 1024)
+    expected = jnp.take_along_axis(full, positions[..., None], axis=1)
+    np.testing.assert_allclose(gathered, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_bert_real_tokens_do_not_see_padding():
+    model = build("bert_tiny")
+    text = random_text()
+    changed = {**text, "token_ids": jnp.where(text["padding_mask"], text["token_ids"], 7)}
+    real = np.asarray(text["padding_mask"])
+    before, after = (run_bert(model, inputs, None) for inputs in (text, changed))
+    np.testing.assert_allclose(before[real], after[real], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(before[~real], after[~real])
+
+
+def test_bert_segments_matter():
+    model = build("bert_tiny")
+    text = random_text()
+    other = {**text, "segment_ids": 1 - text["segment_ids"]}
+    assert not np.allclose(run_bert(model, text, None), run_bert(model, other, None))
+
+
+def test_families_share_one_contract():
+    for family in FAMILIES.values():
+        assert family.TASK in {"image_classification", "masked_language_model"}
+        for name in ("Config", "Model", "validate", "forward_macs", "first_layer_macs"):
+            assert callable(getattr(family, name))
+
+
+def test_policy_is_hashable_and_float32_by_default():
+    assert hash(Policy()) == hash(FLOAT32)
+    assert Policy().param_dtype == Policy().compute_dtype == jnp.float32

@@ -1,0 +1,99 @@
+import pytest
+
+from tests.results import examples
+from trainbench.report.sweep import sweep_table
+from trainbench.results.record import Result
+
+POINTS = [
+    ("batch_size=64", examples.with_rate(2500.0, (2480.0, 2510.0)), ""),
+    ("batch_size=128", examples.with_rate(2780.0, (2770.0, 2790.0)), ""),
+    ("batch_size=256", examples.with_rate(2791.4, (2779.0, 2800.0)), ""),
+    ("batch_size=512", examples.oom(), "exit code 3"),
+    ("batch_size=1024", None, "killed by signal 9"),
+]
+
+
+def row(table: str, label: str) -> str:
+    """The table's one row of this point, before the notes, with single blanks."""
+    rows = [" ".join(text.split()) for text in table.splitlines() if label in text.split()]
+    assert len(rows) == 1, f"{label!r} is in {len(rows)} rows of\n{table}"
+    return rows[0]
+
+
+def test_a_row_has_rate_interval_step_time_mfu_memory_and_compile_time():
+    table = sweep_table(POINTS)
+    expected = "batch_size=64 ok 2,500 0.8 % 91.7 ms 6.9 % 61.0 GiB 34.0 s"
+    assert row(table, "batch_size=64") == expected
+    assert "images/s" in table.splitlines()[0]
+
+
+def test_best_is_marked_and_so_is_what_cannot_be_told_from_it():
+    table = sweep_table(POINTS)
+    assert row(table, "batch_size=256").startswith("* ")
+    assert row(table, "batch_size=128").startswith("~ ")
+    assert row(table, "batch_size=64").startswith("batch_size=64")
+    assert table.splitlines()[-1] == "* best; ~ its 95 % interval overlaps the best one's"
+
+
+def test_failed_points_are_rows_and_their_reasons_stand_below():
+    table = sweep_table(POINTS)
+    assert row(table, "batch_size=512") == "batch_size=512 oom - - - - - -"
+    assert row(table, "batch_size=1024") == "batch_size=1024 failed - - - - - -"
+    below = table.splitlines()
+    assert "batch_size=512: compiling needs 91.2 GiB of 79.6 GiB; try batch_size=128; exit code 3" in below
+    assert "batch_size=1024: killed by signal 9" in below
+
+
+def test_only_ok_points_can_be_best():
+    partial = examples.interrupted()
+    table = sweep_table([("a", partial, ""), ("b", POINTS[0][1], ""), ("c", POINTS[1][1], "")])
+    assert row(table, "a").startswith("a interrupted 2,792 n/a")
+    assert row(table, "c").startswith("* c")
+
+
+def test_one_point_alone_is_not_called_best():
+    assert "*" not in sweep_table([POINTS[0], POINTS[3]])
+
+
+def test_different_samples_are_not_ranked():
+    table = sweep_table(
+        [("model=resnet50", examples.ok_gpu(), ""), ("model=bert_base", examples.ok_text(), "")]
+    )
+    assert "*" not in table
+    assert "samples/s" in table.splitlines()[0]
+
+
+def test_a_point_that_was_not_steady_says_so():
+    assert " not steady 2,791" in row(sweep_table([("x", examples.not_steady(), "")]), "x")
+
+
+def test_cpu_rows_have_the_compilers_memory_and_no_mfu():
+    assert row(sweep_table([("x", examples.ok_cpu(), "")]), "x").endswith("91.7 ms - 1.20 GiB 34.0 s")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_table_keeps_to_its_width(width):
+    lines = sweep_table(POINTS, width=width).splitlines()
+    table = lines[: 2 + len(POINTS)]
+    assert max(len(text) for text in table) <= width
+    assert all(sum(label in text for text in table) == 1 for label in ("=64 ", "=128 ", "=256 ", "=512 "))
+
+
+def test_square_brackets_in_overrides_are_not_markup():
+    assert "axes=[data,fsdp]" in sweep_table([("axes=[data,fsdp]", examples.ok_gpu(), "")])
+
+
+def test_no_escape_codes_even_when_colour_is_forced(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert "\x1b" not in sweep_table(POINTS)
+
+
+def test_points_without_intervals_are_ranked_by_their_rates():
+    rates: list[tuple[str, Result | None, str]] = [
+        ("a", examples.with_rate(10.0), ""),
+        ("b", examples.with_rate(9.0), ""),
+    ]
+    table = sweep_table(rates)
+    assert row(table, "a").startswith("* a")
+    assert row(table, "b").startswith("b")

@@ -1,0 +1,368 @@
+"""From the parts of a run to its record, and the verdict on whether the numbers may be believed."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from trainbench.hardware import machine
+from trainbench.measure.limits import check_physical
+from trainbench.measure.memory import allocator_memory
+from trainbench.measure.statistics import Summary, summarise
+from trainbench.measure.statistics import throughput as rate_of
+from trainbench.reference import figures, match
+from trainbench.reference.differences import RunFacts
+from trainbench.results import record
+from trainbench.run import Parts
+
+
+# A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
+# (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
+CACHEABLE_STATE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: a status of the record, and why it is not ok."""
+
+    status: str
+    reason: str | None = None
+
+
+def assemble(parts: Parts, ending: Ending) -> record.Result:
+    """The record of a run; sections whose parts are missing are None.
+
+    A run that came to its end is still "invalid" when its numbers cannot be right: a loss that is not
+    finite, a figure above what the chip can do, a compilation or an implicit transfer while timing.
+    """
+    summary = _summary(parts)
+    speed = _throughput(parts, summary)
+    utilization = _utilization(parts, speed)
+    if ending.status == "ok":
+        ending = _verdict(parts, summary)
+    comparisons = _comparisons(parts, speed) if ending.status in ("ok", "interrupted") else ()
+    return record.Result(
+        kind="measured",
+        status=ending.status,  # type: ignore[arg-type]
+        status_reason=ending.reason,
+        id=f"{parts.request.model.name}-{parts.started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        created_utc=parts.started,
+        command=parts.command,
+        config=dict(parts.tree),
+        autos=_autos(parts),
+        workload=_workload(parts),
+        hardware=_hardware(parts),
+        software=record.Software(**machine.software()),  # type: ignore[arg-type]
+        compile=_compile(parts),
+        timing=_timing(parts, summary),
+        throughput=speed,
+        utilization=utilization,
+        memory=_memory(parts),
+        input=_input(parts),
+        loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
+        evaluation=_evaluation(parts),
+        comparisons=comparisons,
+        warnings=tuple(_warnings(parts, summary)),
+    )
+
+
+def _summary(parts: Parts) -> Summary | None:
+    timing = parts.timing
+    if timing is None or not timing.block_s:
+        return None
+    return summarise(timing.step_times_s)
+
+
+def _global_batch_size(parts: Parts) -> int:
+    assert parts.config is not None
+    assert parts.devices is not None
+    return parts.config.batch_size * parts.devices.count
+
+
+def _peak_flops_per_device(parts: Parts) -> float | None:
+    devices = parts.devices
+    if devices is None or devices.chip is None:
+        return None
+    return devices.chip.peak_flops_per_device(parts.request.precision.peak_dtype)
+
+
+def _model_flops_per_device(parts: Parts, samples_per_s: float) -> float:
+    assert parts.task is not None
+    assert parts.devices is not None
+    return samples_per_s * parts.task.flops_per_sample() / parts.devices.count
+
+
+def _verdict(parts: Parts, summary: Summary | None) -> Ending:
+    assert parts.window is not None
+    bad_step = next((step for step, loss in parts.losses if not _is_finite(loss)), None)
+    if bad_step is not None:
+        return Ending(
+            "invalid",
+            f"the loss was not finite by step {bad_step}: lower optimizer.learning_rate "
+            f"(now {parts.request.optimizer.learning_rate:g}), or use precision=fp32 to rule out overflow",
+        )
+    if parts.window.compilations:
+        return Ending("invalid", f"{parts.window.compilations} compilations happened inside the timed window")
+    if parts.window.transfer_error:
+        return Ending("invalid", f"an implicit transfer inside the timed window: {parts.window.transfer_error}")
+    if summary is None:
+        return Ending("failed", "no timed block was completed")
+    violation = _violation(parts, summary)
+    return Ending("invalid", violation) if violation else Ending("ok")
+
+
+def _violation(parts: Parts, summary: Summary) -> str | None:
+    assert parts.devices is not None
+    chip = parts.devices.chip
+    rate = rate_of(_global_batch_size(parts), summary).samples_per_s
+    bandwidth = chip.memory_bandwidth / chip.jax_devices_per_chip if chip and chip.memory_bandwidth else None
+    state_bytes = parts.state_bytes or 0
+    violations = check_physical(
+        step_time_s=summary.median,
+        model_flops_per_step=_model_flops_per_device(parts, rate) * summary.median,
+        peak_flops_per_s=_peak_flops_per_device(parts),
+        min_bytes_per_step=2 * state_bytes if state_bytes > CACHEABLE_STATE_BYTES else None,
+        peak_bytes_per_s=bandwidth,
+    )
+    return "; ".join(map(str, violations)) or None
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def _autos(parts: Parts) -> dict[str, record.Auto]:
+    if parts.config is None:
+        return {}
+    return {name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in parts.config.autos.items()}
+
+
+def _workload(parts: Parts) -> record.Workload | None:
+    request, config, task = parts.request, parts.config, parts.task
+    if config is None or task is None or parts.parameters is None:
+        return None
+    return record.Workload(
+        model=request.model.name,
+        task=request.model.task,
+        sample_unit=task.sample_unit,
+        parameters=parts.parameters,
+        batch_size=config.batch_size,
+        global_batch_size=_global_batch_size(parts),
+        image_size=request.model.image_size,
+        sequence_length=request.model.sequence_length,
+        flops_per_sample=task.flops_per_sample(),
+        precision=request.precision.name,
+        optimizer=request.optimizer.name,
+        data=request.data,
+    )
+
+
+def _hardware(parts: Parts) -> record.Hardware | None:
+    devices = parts.devices
+    if devices is None:
+        return None
+    chip, host = devices.chip, machine.host()
+    return record.Hardware(
+        device_kind=devices.kind,
+        chip=chip.id if chip else None,
+        device_count=devices.count,
+        chip_count=devices.chip_count,
+        process_count=1,
+        peak_tflops=chip.peak_tflops.get(parts.request.precision.peak_dtype) if chip else None,
+        memory_bytes=chip.memory_bytes if chip else None,
+        host=record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
+    )
+
+
+def _compile(parts: Parts) -> record.Compile | None:
+    executable = parts.executable
+    if executable is None or parts.config is None:
+        return None
+    return record.Compile(
+        trace_s=executable.trace_s,
+        lower_s=executable.lower_s,
+        compile_s=executable.compile_s,
+        cache=executable.cache,  # type: ignore[arg-type]
+        xla_flops=executable.xla_flops,
+        xla_bytes=executable.xla_bytes,
+        peak_bytes=executable.peak_bytes,
+        program_flops=executable.flops.total / parts.config.steps_per_call,
+        donated=parts.donated,
+    )
+
+
+def _timing(parts: Parts, summary: Summary | None) -> record.Timing | None:
+    timing, window, config = parts.timing, parts.window, parts.config
+    if timing is None or window is None or config is None:
+        return None
+    return record.Timing(
+        # The call that proved the donation ran before the warm-up blocks.
+        warmup_steps=timing.warmup_steps + config.steps_per_call,
+        timed_steps=timing.timed_steps,
+        steps_per_block=timing.steps_per_block,
+        steps_per_call=config.steps_per_call,
+        block_s=timing.block_s,
+        warmup_block_s=timing.warmup_block_s,
+        step_time_s=_step_time(summary),
+        outlier_blocks=tuple(outlier.block for outlier in summary.outliers) if summary else (),
+        drift_fraction=summary.drift_fraction if summary else None,
+        autocorrelation=summary.autocorrelation if summary else None,
+        effective_blocks=summary.effective_blocks if summary else None,
+        steady=timing.steady,
+        steady_reason=timing.steady_reason,
+        host_dispatch_s=timing.host_dispatch_s,
+        compilations_in_window=window.compilations,
+        implicit_transfers_in_window=1 if window.transfer_error else 0,
+    )
+
+
+def _step_time(summary: Summary | None) -> record.StepTime | None:
+    if summary is None:
+        return None
+    return record.StepTime(
+        median=summary.median,
+        mean=summary.mean,
+        p5=summary.p5,
+        p95=summary.p95,
+        cv=summary.cv,
+        ci95=summary.ci95,
+    )
+
+
+def _throughput(parts: Parts, summary: Summary | None) -> record.Throughput | None:
+    if summary is None or parts.devices is None or parts.task is None:
+        return None
+    rate = rate_of(_global_batch_size(parts), summary)
+    chips, tokens = parts.devices.chip_count, parts.task.tokens_per_sample
+    return record.Throughput(
+        samples_per_s=rate.samples_per_s,
+        samples_per_s_ci95=rate.ci95,
+        samples_per_s_per_chip=rate.samples_per_s / chips if chips else None,
+        tokens_per_s=rate.samples_per_s * tokens if tokens else None,
+    )
+
+
+def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utilization | None:
+    if speed is None or parts.devices is None or parts.executable is None or parts.config is None:
+        return None
+    peak, chips = _peak_flops_per_device(parts), parts.devices.chip_count
+    achieved = _model_flops_per_device(parts, speed.samples_per_s)
+    steps_per_s = speed.samples_per_s / _global_batch_size(parts)
+    program_flops = parts.executable.flops.total / parts.config.steps_per_call / parts.devices.count
+    return record.Utilization(
+        mfu=achieved / peak if peak else None,
+        hfu=program_flops * steps_per_s / peak if peak else None,
+        model_tflops_per_s_per_chip=achieved * parts.devices.count / chips / 1e12 if chips else None,
+    )
+
+
+def _memory(parts: Parts) -> record.Memory | None:
+    if parts.devices is None:
+        return None
+    allocator = allocator_memory(parts.devices.handles)
+    return record.Memory(
+        peak_bytes_allocator=allocator.peak_bytes,
+        peak_bytes_compiled=parts.executable.peak_bytes if parts.executable else None,
+        limit_bytes=allocator.limit_bytes,
+    )
+
+
+def _input(parts: Parts) -> record.Input | None:
+    timing, config = parts.timing, parts.config
+    if config is None:
+        return None
+    stall = None
+    if timing is not None and timing.block_s and config.input != "resident":
+        calls = timing.timed_steps // config.steps_per_call
+        before = len(parts.waits_s) - calls
+        stall = sum(parts.waits_s[before:]) / sum(timing.block_s)
+    return record.Input(mode=config.input, stall_fraction=stall)  # type: ignore[arg-type]
+
+
+def _evaluation(parts: Parts) -> record.Evaluation | None:
+    if parts.accuracy is None:
+        return None
+    value, samples = parts.accuracy
+    return record.Evaluation(metric="accuracy", value=value, samples=samples, split="test")
+
+
+def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.Comparison, ...]:
+    workload, devices = _workload(parts), parts.devices
+    if workload is None or devices is None or speed is None:
+        return ()
+    chips = devices.chip_count or devices.count
+    facts = RunFacts(
+        model=workload.model,
+        task=workload.task,
+        image_size=workload.image_size,
+        sequence_length=workload.sequence_length,
+        precision=workload.precision,
+        batch_size=workload.batch_size,
+        optimizer=workload.optimizer,
+        num_chips=chips,
+        samples_per_s_per_chip=speed.samples_per_s / chips,
+        chip_id=devices.chip.id if devices.chip else None,
+        accelerator="CPU" if devices.platform == "cpu" else devices.kind,
+        data="synthetic" if parts.config and parts.config.input != "real" else "real",
+        devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
+    )
+    found = match.compare(facts, figures.load())
+    return tuple(_comparison(one) for one in found)
+
+
+def _comparison(one: match.Comparison) -> record.Comparison:
+    return record.Comparison(
+        reference_id=one.reference_id,
+        accelerator=one.accelerator,
+        value=one.value,
+        ratio=one.ratio,
+        like_for_like=one.like_for_like,
+        differences=one.differences,
+        source=one.source,
+        date=one.date,
+    )
+
+
+def _warnings(parts: Parts, summary: Summary | None) -> Iterator[str]:
+    devices = parts.devices
+    if devices is not None:
+        yield from _unknown_limits(parts, devices)
+    if parts.donated is False:
+        yield "donation: the state was not reused in place, so it takes its memory twice"
+    yield "power: not measured"
+    yield "cost: not computed"
+    if summary is not None:
+        yield from _doubts(parts, summary)
+
+
+def _unknown_limits(parts: Parts, devices: Any) -> Iterator[str]:
+    if devices.chip is None:
+        what = f"device kind {devices.kind!r} is not in the table of chips"
+        if devices.platform == "cpu":
+            what = "a CPU has no published peak in the table of chips"
+        yield f"mfu: {what}"
+        yield f"samples_per_s_per_chip: {what}"
+    elif _peak_flops_per_device(parts) is None:
+        yield f"mfu: no dense {parts.request.precision.peak_dtype} peak is published for {devices.chip.name}"
+    allocator = allocator_memory(devices.handles)
+    if allocator.peak_bytes is None:
+        yield f"peak_bytes_allocator: {allocator.peak_reason}"
+    if allocator.limit_bytes is None:
+        yield f"limit_bytes: {allocator.limit_reason}"
+    if devices.platform == "cpu" and parts.request.precision.peak_dtype == "bf16":
+        yield "precision: this CPU may compute bfloat16 by way of float32, which is slower than precision=fp32"
+    if devices.count > 1 and parts.request.model.family == "resnet":
+        yield "batch_norm: statistics are over the global batch (synchronised between devices)"
+
+
+def _doubts(parts: Parts, summary: Summary) -> Iterator[str]:
+    assert parts.timing is not None
+    if summary.ci95 is None:
+        yield f"ci95: {summary.ci95_reason}"
+    yield from parts.timing.warnings
+    dispatch = parts.timing.host_dispatch_s
+    if dispatch is not None and dispatch > summary.median / 2 and parts.devices and parts.devices.platform != "cpu":
+        yield (
+            f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time on the host; "
+            f"raise batch_size or steps_per_call"
+        )

@@ -1,0 +1,34 @@
+"""Random batches of a task's own shapes, made on the host from a seed."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from trainbench.training.task import ArraySpec
+
+HostBatch = Mapping[str, np.ndarray]
+
+# Enough different batches that no cache between host and device can serve them; few enough to be made at once.
+POOL = 8
+
+
+def host_batch(spec: Mapping[str, ArraySpec], seed: int) -> HostBatch:
+    """One batch of uniformly random values within each array's range."""
+    generator = np.random.default_rng(seed)
+    return {name: _array(array, generator) for name, array in spec.items()}
+
+
+def host_batches(spec: Mapping[str, ArraySpec], seed: int) -> Iterator[HostBatch]:
+    """Endless batches out of a small pool made beforehand.
+
+    What host-fed runs measure is the way from host memory to the device, not a random number generator.
+    """
+    pool = [host_batch(spec, seed + offset) for offset in range(POOL)]
+    while True:
+        yield from pool
+
+
+def _array(spec: ArraySpec, generator: np.random.Generator) -> np.ndarray:
+    if spec.dtype == np.uint8:
+        return generator.integers(spec.low, spec.high, spec.shape, dtype=np.uint8, endpoint=True)
+    return generator.integers(spec.low, spec.high, spec.shape, endpoint=True).astype(spec.dtype)

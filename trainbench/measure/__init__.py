@@ -1,0 +1,1 @@
+"""Times any callable and says how far the figure can be trusted; knows no model."""

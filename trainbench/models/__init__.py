@@ -1,0 +1,11 @@
+"""The architectures that trainbench can train, one file each; no harness knowledge in here.
+
+Every family module offers the same names: `Config` (frozen dataclass), `Model` (NNX module), `TASK`,
+`validate`, `forward_macs` and `first_layer_macs`.
+"""
+
+from types import ModuleType
+
+from trainbench.models import bert, resnet, vit
+
+FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "bert": bert}

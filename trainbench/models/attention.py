@@ -1,0 +1,83 @@
+"""Multi-head self-attention of the encoders (Vaswani et al. 2017, section 3.2).
+
+Legend: B batch, T query tokens, S key tokens, N heads, H head width, D = N x H model width.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+
+from trainbench.models.dots import float32_einsum
+from trainbench.models.layers import Policy, dense
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    mask: jax.Array | None,
+    dropout_rate: float,
+    rngs: nnx.Rngs | None,
+    train: bool,
+) -> jax.Array:
+    """The attention output [B, T, N, H] in the dtype of `value`, by plain XLA operations.
+
+    Logits are accumulated and kept in float32 and the softmax is float32; only the probabilities are rounded
+    to the compute dtype, because bfloat16 logits lose the differences that the softmax feeds on.
+
+    Args:
+      query: [B, T, N, H].
+      key, value: [B, S, N, H].
+      mask: bool, broadcastable to [B, N, T, S], True where attention is allowed; None allows everything.
+      dropout_rate: share of the probabilities dropped when `train` is true.
+      rngs: source of the dropout keys; needed only when something is dropped.
+    """
+    logits = float32_einsum("btnh,bsnh->bnts", query, key) * query.shape[-1] ** -0.5
+    if mask is not None:
+        # The lowest finite number, not -inf: a row without any allowed key must not become NaN.
+        logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
+    probabilities = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    probabilities = nnx.Dropout(dropout_rate)(probabilities, deterministic=not train, rngs=rngs)
+    return jnp.einsum("bnts,bsnh->btnh", probabilities, value)
+
+
+class SelfAttention(nnx.Module):
+    """Four dense layers around `attend`; query, key and value stay apart, so that a path names each."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        dropout_rate: float,
+        kernel_init: Initializer,
+        policy: Policy,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.query = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.key = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.value = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.out = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.heads = heads
+        self.dropout_rate = dropout_rate
+
+    def __call__(
+        self, inputs: jax.Array, *, mask: jax.Array | None, train: bool, rngs: nnx.Rngs | None
+    ) -> jax.Array:
+        """Mixed tokens [B, T, D]; `mask` as in `attend`."""
+        attended = attend(
+            self._split_heads(self.query(inputs)),
+            self._split_heads(self.key(inputs)),
+            self._split_heads(self.value(inputs)),
+            mask=mask,
+            dropout_rate=self.dropout_rate,
+            rngs=rngs,
+            train=train,
+        )
+        return self.out(attended.reshape(inputs.shape))
+
+    def _split_heads(self, tokens: jax.Array) -> jax.Array:
+        batch, length, width = tokens.shape
+        return tokens.reshape(batch, length, self.heads, width // self.heads)

@@ -1,0 +1,229 @@
+"""Under which conditions a run and a published figure differ, and which differences are material.
+
+Material means: known to move throughput by more than about a tenth, or so badly documented that it might.
+A comparison without material differences is like-for-like. The accelerator itself is not a condition (to
+compare accelerators is the question), so another chip is listed but never material; a run on a CPU, or on a
+chip that is not in the table, has no per-chip figure in that sense, and there it is. Nor is the framework:
+every published figure is the work of some software, and the ratio is one of chip and software together.
+
+Two conditions weigh more than the others, because they move throughput by a factor: the precision class, and
+whether a "sequence" is a full row (MLPerf's GPU runs remove padding or pack several sequences into a row).
+They decide first which figure stands for an accelerator.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainbench.reference import vocabulary
+from trainbench.reference.figure import Figure
+
+# ResNet-50 on one A100 PCIe: 1396 images/s at batch 720, 1527 at 1280 (Lambda): 9 % for 1.8 times the batch.
+_BATCH_FACTOR = 2.0
+# Between 1 and 8 GPUs the table's rates per chip fall by up to 17 %; between 16 and 256 TPU v3 by 17 %
+# (MLPerf v0.6 ResNet-50), between 8 and 64 H100, at an eighth of the batch, by 29 % (v3.0, v3.1).
+_CHIP_FACTOR = 4.0
+_FORM_FACTORS = ("sxm", "pcie", "nvl")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The conditions of one run, as far as they matter for comparing it.
+
+    Attributes:
+      model, task: names as `vocabulary` has them.
+      image_size, sequence_length: pixels a side, tokens; the one that does not apply is None.
+      precision: bf16, fp32, tf32 or bf16_full.
+      batch_size: samples per device and optimizer step; a micro-batch is 1/gradient_accumulation of it.
+      data: "synthetic" or "real".
+      optimizer: its name, lower case.
+      chip_id: id in chips.yaml; None on a CPU or an accelerator that is not in it.
+      accelerator: what to call the hardware where `chip_id` is None ("CPU", or the device kind).
+      num_chips: chips (not JAX devices) that took part.
+      samples_per_s_per_chip: the result, None where there is none (yet).
+      devices_per_chip: JAX devices that one chip shows.
+    """
+
+    model: str
+    task: str
+    image_size: int | None
+    sequence_length: int | None
+    precision: str
+    batch_size: int
+    optimizer: str
+    num_chips: float
+    samples_per_s_per_chip: float | None = None
+    chip_id: str | None = None
+    accelerator: str | None = None
+    gradient_accumulation: int = 1
+    data: str = "synthetic"
+    framework: str = "JAX (Flax NNX)"
+    devices_per_chip: int = 1
+
+    @property
+    def micro_batch_per_chip(self) -> float:
+        """Samples that one chip takes at once."""
+        return self.batch_size * self.devices_per_chip / self.gradient_accumulation
+
+
+# How much a difference counts: listed only, about a tenth or more, a factor.
+LISTED, MATERIAL, FACTOR = 0, 1, 10
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One condition that differs, in words, and how much it counts: LISTED, MATERIAL or FACTOR."""
+
+    text: str
+    weight: int
+
+    @property
+    def material(self) -> bool:
+        """Whether it forbids to call the comparison like-for-like."""
+        return self.weight >= MATERIAL
+
+
+def differences(run: RunFacts, figure: Figure) -> tuple[Difference, ...]:
+    """Every condition that differs between run and figure, the material ones first."""
+    found = [difference for rule in _RULES if (difference := rule(run, figure)) is not None]
+    return tuple(sorted(found, key=_lightness))
+
+
+def same_accelerator(run: RunFacts, figure: Figure) -> bool:
+    """Whether the figure was taken on the run's chip family ("A100", whatever the board)."""
+    return run.chip_id is not None and vocabulary.ACCELERATOR_OF_CHIP.get(run.chip_id) == figure.accelerator
+
+
+def same_board(run: RunFacts, figure: Figure) -> bool:
+    """Whether the figure's board can be the run's: an SXM module and a PCIe card are not the same chip."""
+    published = _form_factors(figure.variant)
+    return (
+        not published or not _form_factors(run.chip_id or "") or published == _form_factors(run.chip_id or "")
+    )
+
+
+def _lightness(difference: Difference) -> int:
+    return -difference.weight
+
+
+def _words(what: str, published: object, here: object, weight: int) -> Difference:
+    return Difference(f"{what}: published {published}, here {here}", weight)
+
+
+def _accelerator(run: RunFacts, figure: Figure) -> Difference | None:
+    if run.chip_id is None:
+        return Difference(f"accelerator: {run.accelerator or 'unknown'}, published {figure.label}", MATERIAL)
+    memory = _memory_gb(figure.variant), _memory_gb(run.chip_id)
+    same_memory = None in memory or memory[0] == memory[1]
+    if same_accelerator(run, figure) and same_board(run, figure) and same_memory:
+        return None
+    return _words("accelerator", figure.label, run.chip_id, LISTED)
+
+
+def _precision(run: RunFacts, figure: Figure) -> Difference | None:
+    if run.precision == figure.precision:
+        return None
+    alike = vocabulary.PRECISION_CLASSES.get(run.precision) == figure.precision_class
+    return _words("precision", figure.precision or "not stated", run.precision, LISTED if alike else FACTOR)
+
+
+def _batch(run: RunFacts, figure: Figure) -> Difference | None:
+    published, here = figure.micro_batch_per_chip, run.micro_batch_per_chip
+    if published is None:
+        return _words("batch per chip", "not stated", f"{here:g}", MATERIAL)
+    if published == here:
+        return None
+    far = max(published, here) > _BATCH_FACTOR * min(published, here)
+    return _words("batch per chip", f"{published:g}", f"{here:g}", MATERIAL if far else LISTED)
+
+
+def _accumulation(run: RunFacts, figure: Figure) -> Difference | None:
+    # Accumulation divides the cost of the optimizer and of the gradients' all-reduce among its micro-batches.
+    if figure.accumulation == run.gradient_accumulation:
+        return None
+    return _words("gradient accumulation", figure.accumulation, run.gradient_accumulation, MATERIAL)
+
+
+def _data(run: RunFacts, figure: Figure) -> Difference | None:
+    if run.data == figure.data:
+        return None
+    return _words("data", figure.data or "not stated", run.data, MATERIAL)
+
+
+def _evaluation(run: RunFacts, figure: Figure) -> Difference | None:
+    # 10-25 % on common systems, up to half of the time where evaluation is slow.
+    if not figure.includes_evaluation:
+        return None
+    return _words("timed", "training with evaluation", "training steps only", MATERIAL)
+
+
+def _chips(run: RunFacts, figure: Figure) -> Difference | None:
+    published = figure.num_chips
+    if published is None or published == run.num_chips:
+        return None
+    alone = (published <= 1) != (run.num_chips <= 1)
+    far = max(published, run.num_chips) > _CHIP_FACTOR * min(published, run.num_chips)
+    return _words("chips", published, f"{run.num_chips:g}", MATERIAL if alone or far else LISTED)
+
+
+def _padding(run: RunFacts, figure: Figure) -> Difference | None:
+    if figure.padding in (None, "padded"):
+        return None
+    weight = MATERIAL if figure.padding == "not stated" else FACTOR
+    return _words("padding", figure.padding, "rows of full length", weight)
+
+
+def _objective(run: RunFacts, figure: Figure) -> Difference | None:
+    # The next-sentence head works on one token of each sequence: under 1 % of the FLOPs.
+    if figure.objective in (None, "MLM"):
+        return None
+    return _words("objective", figure.objective, "MLM", LISTED)
+
+
+def _variant(run: RunFacts, figure: Figure) -> Difference | None:
+    # v1 is about 5 % faster than v1.5 (NVIDIA DeepLearningExamples, ResNet-50 v1.5 README).
+    if figure.model_variant in ("", "v1.5"):
+        return None
+    return _words("model", f"{figure.published_model} ({figure.model_variant})", "v1.5", LISTED)
+
+
+def _optimizer(run: RunFacts, figure: Figure) -> Difference | None:
+    if figure.optimizer in (None, run.optimizer):
+        return None
+    return _words("optimizer", figure.optimizer, run.optimizer, LISTED)
+
+
+def _framework(run: RunFacts, figure: Figure) -> Difference | None:
+    if _first_word(figure.framework) == _first_word(run.framework):
+        return None
+    return _words("framework", figure.framework, run.framework, LISTED)
+
+
+_RULES: tuple[Callable[[RunFacts, Figure], Difference | None], ...] = (
+    _accelerator,
+    _precision,
+    _batch,
+    _accumulation,
+    _data,
+    _evaluation,
+    _chips,
+    _padding,
+    _objective,
+    _variant,
+    _optimizer,
+    _framework,
+)
+
+
+def _first_word(framework: str) -> str:
+    """ "JAX" of "JAX/Flax (Rosetta ViT)"."""
+    return re.split(r"[\s/(]", framework, maxsplit=1)[0]
+
+
+def _form_factors(text: str) -> frozenset[str]:
+    return frozenset(form for form in _FORM_FACTORS if form in text.lower())
+
+
+def _memory_gb(text: str) -> str | None:
+    match = re.search(r"(\d+)\s?gb", text, re.IGNORECASE)
+    return match.group(1) if match else None

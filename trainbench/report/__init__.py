@@ -1,0 +1,1 @@
+"""What the user sees: reads records, measures nothing."""

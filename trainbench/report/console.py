@@ -1,0 +1,257 @@
+"""The end of a run on the console: plain lines that read the same on a terminal, in a pipe and in a log.
+
+Lines are returned, not printed: `print` neither wraps nor colours them, so a pipe gets no escape codes and
+no line broken at a terminal's width. Live progress and the table of a sweep are files of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainbench.errors import UserError
+from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size, units
+from trainbench.report.progress import ProgressLine, block_text
+from trainbench.report.sweep import sweep_table
+from trainbench.results.record import (
+    Comparison,
+    Compile,
+    Evaluation,
+    Hardware,
+    Loss,
+    Memory,
+    Result,
+    Throughput,
+    Timing,
+    Workload,
+)
+
+__all__ = ["ProgressLine", "autos", "block_text", "error_screen", "summary", "sweep_table", "warnings"]
+
+_WIDTH = 110  # columns at which free text is cut; the result file has it in full
+_LABEL = 12
+_LEAST_DIFFERENCES = 30
+_MOST_LINES = 10
+_MOST_COMPARISONS = 4
+_HEADLINES = {
+    "oom": "OUT OF MEMORY",
+    "interrupted": "INTERRUPTED",
+    "failed": "FAILED",
+    "invalid": "INVALID, do not use these figures",
+}
+
+
+def summary(result: Result, path: Path | None = None) -> list[str]:
+    """Five to ten lines: what ran, how fast, how sure, against what; `path` is where the record is.
+
+    A run that is not ok says so first. Published figures fill what is left of the ten lines, four at most.
+    """
+    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result)]
+    last = [_line("result", str(path))] if path else []
+    room = _MOST_LINES - len(lines) - len(last)
+    return lines + _published(result, max(1, min(room, _MOST_COMPARISONS))) + last
+
+
+def autos(result: Result) -> list[str]:
+    """One line for each value that the program chose, with its reason."""
+    return [f"auto: {name} = {auto.value} ({auto.reason})" for name, auto in result.autos.items()]
+
+
+def warnings(result: Result) -> list[str]:
+    """One line for each warning, in full; why a field is unknown stays in the record, where the field is."""
+    unknown = set(_unknown_fields(result.model_dump()))
+    return [f"warning: {text}" for text in result.warnings if text.partition(":")[0] not in unknown]
+
+
+def _unknown_fields(section: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in section.items():
+        if value is None:
+            yield name
+        elif isinstance(value, Mapping):
+            yield from _unknown_fields(value)
+
+
+def error_screen(error: UserError) -> str:
+    """The user's mistake as plain text: the problem, what is allowed, what to type."""
+    lines = [f"trainbench: {error.problem}"]
+    lines += [f"  allowed: {error.allowed}"] if error.allowed else []
+    lines += [f"  fix:     {error.fix}"] if error.fix else []
+    return "\n".join(lines)
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}} {text}"
+
+
+def _headline(result: Result) -> list[str]:
+    if result.status == "ok":
+        return []
+    return [f"{_HEADLINES[result.status]}: {result.status_reason}"]
+
+
+def _what_ran(result: Result) -> list[str]:
+    """Model and data; then devices, batch and steps; only the command when it never came to that."""
+    if result.workload is None:
+        return [_line("command", result.command)]
+    work = result.workload
+    mode = f" ({result.input.mode})" if result.input else ""
+    shape = _shape(work)
+    model = [work.model, work.precision, f"{count(work.parameters)} parameters", *shape, work.optimizer]
+    batch = f"batch {work.batch_size:,} per device, {work.global_batch_size:,} global"
+    steps = [f"{result.timing.timed_steps:,} timed steps"] if result.timing else []
+    devices = [_devices(result.hardware)] if result.hardware else []
+    return [
+        _line("ran", " · ".join([*model, f"{work.data} data{mode}"])),
+        _line("on", " · ".join([*devices, batch, *steps])),
+    ]
+
+
+def _shape(work: Workload) -> list[str]:
+    image = [f"{work.image_size} px"] if work.image_size else []
+    return image + ([f"{work.sequence_length} tokens"] if work.sequence_length else [])
+
+
+def _devices(hardware: Hardware) -> str:
+    """For example "8 x TPU v3 (4 chips)"; chips are named where they are not the devices."""
+    differ = hardware.chip_count is not None and hardware.chip_count != hardware.device_count
+    chips = f" ({hardware.chip_count} chips)" if differ else ""
+    processes = f" in {hardware.process_count} processes" if hardware.process_count > 1 else ""
+    return f"{hardware.device_count} x {hardware.device_kind}{chips}{processes}"
+
+
+def _speed(result: Result) -> list[str]:
+    lines = []
+    if result.throughput:
+        unit = units(result.workload.sample_unit if result.workload else "sample")
+        lines.append(_line("throughput", _throughput(result.throughput, unit, result.timing)))
+    if result.timing:
+        lines.append(_line("step time", _step_time(result.timing)))
+    device = [*_mfu(result), *_peak_memory(result.memory)]
+    return lines + ([_line("device", " · ".join(device))] if device else [])
+
+
+def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str:
+    """The rate with its 95 % interval; a window that never was steady is said before the number."""
+    rate = throughput.samples_per_s
+    interval = throughput.samples_per_s_ci95
+    sure = f"{plus_minus(rate, interval)} (95 % interval)" if interval else "(no interval: too few blocks)"
+    parts = [f"{number(rate)} {unit}/s {sure}"]
+    if throughput.tokens_per_s is not None:
+        parts.append(f"{number(throughput.tokens_per_s)} tokens/s")
+    if throughput.samples_per_s_per_chip is not None:
+        parts.append(f"{number(throughput.samples_per_s_per_chip)} {unit}/s per chip")
+    text = " · ".join(parts)
+    if timing is None or timing.steady:
+        return text
+    why = clip(timing.steady_reason, max(_WIDTH - len(text) - _LABEL - 16, 40))
+    return f"NOT STEADY: {text} · {why}"
+
+
+def _step_time(timing: Timing) -> str:
+    step = timing.step_time_s
+    if step is None:
+        return "n/a: no timed block was completed"
+    text = f"{duration(step.median)} median"
+    if step.p5 is not None and step.p95 is not None:
+        text += f" · {duration(step.p5)} to {duration(step.p95)} (5th to 95th percentile)"
+    return text + f" · {len(timing.block_s)} blocks of {timing.steps_per_block} steps"
+
+
+def _lacks_mfu(result: Result) -> bool:
+    return result.throughput is not None and (result.utilization is None or result.utilization.mfu is None)
+
+
+def _mfu(result: Result) -> list[str]:
+    """MFU with the rate behind it, or why there is none; nothing when nothing was measured."""
+    if _lacks_mfu(result):
+        return [f"MFU n/a: {result.reason('mfu') or 'no reason recorded'}"]
+    used = result.utilization
+    if used is None or used.mfu is None:
+        return []
+    extra = [f"HFU {percent(used.hfu)}"] if used.hfu is not None else []
+    if used.model_tflops_per_s_per_chip is not None:
+        extra.append(f"{number(used.model_tflops_per_s_per_chip)} TFLOP/s per chip")
+    return [f"MFU {percent(used.mfu)}" + (f" ({', '.join(extra)})" if extra else "")]
+
+
+def _peak_memory(memory: Memory | None) -> list[str]:
+    """The allocator's peak if it keeps one, else the compiler's; which of the two is said."""
+    if memory is None:
+        return []
+    limit = f" of {size(memory.limit_bytes)}" if memory.limit_bytes else ""
+    if memory.peak_bytes_allocator is not None:
+        return [f"peak memory {size(memory.peak_bytes_allocator)}{limit} (allocator)"]
+    if memory.peak_bytes_compiled is not None:
+        return [f"peak memory {size(memory.peak_bytes_compiled)}{limit} (compiler)"]
+    return ["peak memory n/a"]
+
+
+def _ends(result: Result) -> list[str]:
+    lines = []
+    if result.compile:
+        lines.append(_line("compile", _compile(result.compile)))
+    learnt = [*_loss(result.loss), *_evaluation(result.evaluation)]
+    return [*lines, _line("loss", " · ".join(learnt))] if learnt else lines
+
+
+def _compile(stages: Compile) -> str:
+    named = [("trace", stages.trace_s), ("lower", stages.lower_s), ("compile", stages.compile_s)]
+    known = [(name, seconds) for name, seconds in named if seconds is not None]
+    split = ", ".join(f"{name} {duration(seconds)}" for name, seconds in known)
+    total = duration(sum(seconds for _, seconds in known)) if known else "n/a"
+    cache = f" · cache {stages.cache}" if stages.cache else ""
+    return f"{total} ({split}){cache}" if split else f"{total}{cache}"
+
+
+def _loss(loss: Loss | None) -> list[str]:
+    """First and last loss; nothing when none was fetched."""
+    if loss is None or (loss.finite and loss.last is None):
+        return []
+    first, last = (number(end) if end is not None else "not finite" for end in (loss.first, loss.last))
+    between = [] if loss.finite or loss.last is None else ["some losses between were not finite"]
+    return [f"{first} → {last}", *between]
+
+
+def _evaluation(evaluation: Evaluation | None) -> list[str]:
+    if evaluation is None:
+        return []
+    share = percent(evaluation.value)
+    return [f"{evaluation.metric} {share} on {evaluation.samples:,} held-out samples ({evaluation.split})"]
+
+
+def _published(result: Result, most: int) -> list[str]:
+    """The nearest published figures, one line each; unusable figures are compared with nothing."""
+    if result.kind == "probe" or result.status not in ("ok", "interrupted") or result.throughput is None:
+        return []
+    if not result.comparisons:
+        return [_line("published", "no figure for this model, task and size")]
+    unit = units(result.workload.sample_unit if result.workload else "sample")
+    return [_line("published", _comparison(figure, unit)) for figure in result.comparisons[:most]]
+
+
+def _comparison(figure: Comparison, unit: str) -> str:
+    """One figure with the ratio of this run to it, and how the two differ."""
+    ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
+    text = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio} · "
+    text += "like for like" if figure.like_for_like else "not like for like"
+    if not figure.differences:
+        return text
+    text += ", though: " if figure.like_for_like else ": "
+    return text + _differences(figure.differences, max(_WIDTH - _LABEL - len(text), _LEAST_DIFFERENCES))
+
+
+def _differences(differences: Sequence[str], width: int) -> str:
+    """As many whole differences as fit into `width` columns, at least one, and how many are left out."""
+    width -= len("; +99")
+    words = [_published_side(difference) for difference in differences]
+    shown = [clip(words[0], width)]
+    for word in words[1:]:
+        if len("; ".join([*shown, word])) > width:
+            break
+        shown.append(word)
+    left = len(words) - len(shown)
+    return "; ".join(shown) + (f"; +{left}" if left else "")
+
+
+def _published_side(difference: str) -> str:
+    """The published half of "data: published real, here synthetic"; the other stands in the first lines."""
+    return difference.partition(", here ")[0].replace(": published ", " ", 1)

@@ -1,0 +1,321 @@
+"""The result record: what one run says, as typed and immutable data (DESIGN.md, "The result record").
+
+This file is the one truth: the JSON Schema beside it is generated from these classes, and a test keeps the
+two equal. Regenerate it after a change here with
+
+    python -m trainbench.results.record > trainbench/results/result.schema.json
+
+Unknown is None, never 0, and its reason stands in `Result.warnings` as "<field>: <reason>". Units are in the
+names; what is per device, per chip or global is said in the description.
+
+Schema history: 1 first version.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+SCHEMA_VERSION: Final = 1
+
+
+def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval itself; ValueError when its ends are swapped."""
+    low, high = interval
+    if low > high:
+        raise ValueError(f"the lower end {low} is above the upper end {high}")
+    return interval
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Count = Annotated[int, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Quantity = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Frozen, without unknown fields, without NaN and infinity (JSON has neither)."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        protected_namespaces=(),  # pydantic 2.9 warns of every name that begins with model_
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class Auto(Section):
+    """A value that the program chose, and why."""
+
+    value: JsonValue
+    reason: str
+
+
+class Workload(Section):
+    """What was trained."""
+
+    model: str
+    task: str = Field(description="for example image classification or masked language modelling")
+    sample_unit: str = Field(description='what one sample is: "image" or "sequence"')
+    parameters: Count = Field(description="trained scalars of the model")
+    batch_size: Count = Field(description="samples per device and optimizer step")
+    global_batch_size: Count = Field(description="samples per optimizer step over all devices")
+    image_size: Count | None = Field(default=None, description="side of the square image, in pixels")
+    sequence_length: Count | None = Field(default=None, description="tokens per sequence")
+    flops_per_sample: Quantity | None = Field(
+        default=None,
+        description="analytic, forward and backward; 2 per multiply-add, backward = 2 x forward",
+    )
+    precision: str
+    optimizer: str
+    data: str = Field(description="data set, or synthetic")
+
+
+class Host(Section):
+    """The machine that the devices of process 0 are in."""
+
+    cpu: str | None = None
+    cores: Count | None = Field(default=None, description="cores that this process may use")
+    memory_bytes: Bytes | None = None
+
+
+class Hardware(Section):
+    """The accelerators, over all processes."""
+
+    device_kind: str = Field(description="as JAX names it")
+    chip: str | None = Field(default=None, description="name in chips.yaml; None when the kind is not in it")
+    device_count: Count = Field(description="JAX devices over all processes")
+    chip_count: Count | None = Field(
+        default=None, description="over all processes; TPU v2 and v3: 2 devices a chip"
+    )
+    process_count: Count
+    peak_tflops: Quantity | None = Field(
+        default=None, description="published dense TFLOP/s of one chip in the dtype that ran"
+    )
+    memory_bytes: Bytes | None = Field(default=None, description="published memory of one chip")
+    host: Host = Host()
+
+
+class Software(Section):
+    """Versions and settings that move the result."""
+
+    python: str
+    jax: str
+    jaxlib: str
+    flax: str
+    optax: str
+    libtpu: str | None = None
+    trainbench: str
+    git_commit: str | None = Field(default=None, description="of the trainbench checkout, if it is one")
+    xla_flags: str | None = None
+    driver: str | None = Field(default=None, description="accelerator driver")
+
+
+class Compile(Section):
+    """How the training step came to be; fields after the stage that failed are None."""
+
+    trace_s: Seconds | None = None
+    lower_s: Seconds | None = None
+    compile_s: Seconds | None = None
+    cache: Literal["hit", "miss", "off"] | None = Field(default=None, description="persistent, on disk")
+    xla_flops: Quantity | None = Field(
+        default=None,
+        description="XLA's count per device and call; loop bodies count once, custom calls not at all",
+    )
+    xla_bytes: Quantity | None = Field(default=None, description="XLA's bytes accessed per device and call")
+    peak_bytes: Bytes | None = Field(default=None, description="the compiler's peak memory per device")
+    program_flops: Quantity | None = Field(
+        default=None, description="dot and conv FLOPs of one global training step, from a walk over its jaxpr"
+    )
+    donated: bool | None = Field(default=None, description="the state's buffers hold its successor")
+
+
+class StepTime(Section):
+    """Seconds per optimizer step over the timed blocks."""
+
+    median: Seconds
+    mean: Seconds
+    p5: Seconds | None = None
+    p95: Seconds | None = None
+    cv: Quantity | None = Field(default=None, description="standard deviation / mean")
+    ci95: Interval | None = Field(default=None, description="of the median, autocorrelation allowed for")
+
+
+class Timing(Section):
+    """The timed window; an interrupted run has the blocks that were complete."""
+
+    warmup_steps: Count
+    timed_steps: Count
+    steps_per_block: Count = Field(description="optimizer steps between two fences")
+    steps_per_call: Count = Field(description="optimizer steps in one device call")
+    block_s: tuple[Seconds, ...] = Field(description="seconds of each timed block, in order, none dropped")
+    warmup_block_s: tuple[Seconds, ...] = Field(description="seconds of each warm-up block, in order")
+    step_time_s: StepTime | None = Field(default=None, description="None when no timed block was completed")
+    outlier_blocks: tuple[Count, ...] = Field(default=(), description="indices into block_s; never dropped")
+    drift_fraction: float | None = Field(
+        default=None, description="trend over the window / median; > 0 slows"
+    )
+    autocorrelation: float | None = Field(default=None, description="lag 1, between blocks")
+    effective_blocks: Quantity | None = Field(default=None, description="independent blocks worth as much")
+    steady: bool
+    steady_reason: str = Field(description="the criterion that was met, or how it was missed")
+    host_dispatch_s: Seconds | None = Field(default=None, description="host seconds to issue one step")
+    compilations_in_window: Count
+    implicit_transfers_in_window: Count
+
+
+class Throughput(Section):
+    """Samples trained per second."""
+
+    samples_per_s: Quantity = Field(description="over all devices")
+    samples_per_s_ci95: Interval | None = Field(default=None, description="over all devices")
+    samples_per_s_per_chip: Quantity | None = None
+    tokens_per_s: Quantity | None = Field(
+        default=None, description="text only; over all devices, with padding"
+    )
+
+
+class Utilization(Section):
+    """Share of the published dense peak of the dtype that ran."""
+
+    mfu: Quantity | None = Field(default=None, description="analytic FLOPs per second / peak, as a fraction")
+    hfu: Quantity | None = Field(default=None, description="program_flops per second / peak, as a fraction")
+    model_tflops_per_s_per_chip: Quantity | None = Field(default=None, description="analytic")
+
+
+class Memory(Section):
+    """Memory of the fullest device."""
+
+    peak_bytes_allocator: Bytes | None = Field(default=None, description="highest use that the allocator saw")
+    peak_bytes_compiled: Bytes | None = Field(
+        default=None, description="the compiler's, for the training step"
+    )
+    limit_bytes: Bytes | None = Field(default=None, description="what the allocator may hand out")
+
+
+class Power(Section):
+    """Electrical power over the timed window."""
+
+    mean_w: Quantity | None = Field(default=None, description="over all devices")
+    joules_per_sample: Quantity | None = None
+    source: str | None = None
+
+
+class Cost(Section):
+    """Price of training at this speed."""
+
+    usd_per_million_samples: Quantity | None = None
+    price_source: str | None = None
+
+
+class Input(Section):
+    """How batches reached the device."""
+
+    mode: Literal["resident", "host", "real"]
+    stall_fraction: Quantity | None = Field(default=None, description="share of the window spent on waiting")
+
+
+class Loss(Section):
+    """Training loss; a loss that is not finite is None here, and `finite` is False."""
+
+    first: float | None = None
+    last: float | None = None
+    finite: bool = Field(description="whether every loss that was fetched was finite")
+    curve: tuple[tuple[Count, float | None], ...] = Field(default=(), description="[step, loss] pairs")
+
+    @classmethod
+    def from_curve(cls, curve: Sequence[tuple[int, float]]) -> Self:
+        """The section for fetched (step, loss) pairs, NaN and infinity allowed."""
+        points = [(step, float(loss) if math.isfinite(loss) else None) for step, loss in curve]
+        return cls(
+            first=points[0][1] if points else None,
+            last=points[-1][1] if points else None,
+            finite=all(loss is not None for _, loss in points),
+            curve=tuple(points),
+        )
+
+
+class Evaluation(Section):
+    """What the trained model does on data it has not seen."""
+
+    metric: Literal["accuracy"]
+    value: float = Field(ge=0, le=1, description="fraction of the samples")
+    samples: Count
+    split: str
+
+
+class Comparison(Section):
+    """One published figure beside this run, per chip."""
+
+    reference_id: str
+    accelerator: str
+    value: Quantity = Field(description="published samples per second and chip")
+    ratio: Quantity | None = Field(default=None, description="samples_per_s_per_chip of this run / value")
+    like_for_like: bool = Field(description="no material difference")
+    differences: tuple[str, ...] = ()
+    source: str | None = Field(default=None, description="where the figure is printed")
+    date: str | None = None
+
+
+class Result(Section):
+    """One run. Sections that never came to exist are None."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["measured", "forecast", "probe"]
+    status: Literal["ok", "oom", "interrupted", "failed", "invalid"]
+    status_reason: str | None = Field(default=None, description="why it is not ok")
+    id: str = Field(description="unique name of the run")
+    created_utc: AwareDatetime = Field(description="start of the run, ISO 8601")
+    command: str = Field(description="the command line, quoted for a shell")
+    config: dict[str, JsonValue] = Field(description="the composed configuration, before autos are resolved")
+    autos: dict[str, Auto] = Field(default_factory=dict, description="values chosen by the program, by key")
+    workload: Workload | None = None
+    hardware: Hardware | None = None
+    software: Software | None = None
+    compile: Compile | None = None
+    timing: Timing | None = None
+    throughput: Throughput | None = None
+    utilization: Utilization | None = None
+    memory: Memory | None = None
+    power: Power | None = None
+    cost: Cost | None = None
+    input: Input | None = None
+    loss: Loss | None = None
+    evaluation: Evaluation | None = None
+    comparisons: tuple[Comparison, ...] = Field(default=(), description="nearest first")
+    warnings: tuple[str, ...] = Field(default=(), description='"<field>: <reason>" for each unknown field')
+
+    @model_validator(mode="after")
+    def _keeps_its_promises(self) -> Self:
+        """The record itself; ValueError when its status claims more than its sections hold."""
+        if self.status != "ok":
+            if not self.status_reason:
+                raise ValueError(f"status {self.status!r} needs a status_reason")
+            return self
+        needed = ("workload", "hardware", "timing", "throughput") if self.kind == "measured" else ()
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"an ok measurement needs {', '.join(missing)}")
+        if self.utilization and self.utilization.mfu is not None and self.utilization.mfu > 1:
+            raise ValueError(f"MFU {self.utilization.mfu} is above the chip's peak: status must be 'invalid'")
+        return self
+
+    def reason(self, field: str) -> str | None:
+        """Why `field` is unknown, from the warnings; None when none says so."""
+        prefix = f"{field}:"
+        found = (line for line in self.warnings if line.startswith(prefix))
+        return next((line.removeprefix(prefix).strip() for line in found), None)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a result file; every field is required, as files are complete."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | Result.model_json_schema(mode="serialization")
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

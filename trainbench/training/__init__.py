@@ -1,0 +1,1 @@
+"""How a step is built: task, precision, optimizer, state, compilation."""

@@ -1,0 +1,120 @@
+"""Ahead-of-time compilation: one pure function becomes the executable that is timed.
+
+Tracing, lowering and compiling are timed apart. The executable raises on a shape, dtype or sharding mismatch
+instead of compiling again.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from trainbench.measure.flops import FlopCount, walk
+from trainbench.measure.guards import counting_compilations
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A compiled function and what its compilation told us.
+
+    `xla_flops` and `xla_bytes` are XLA's own cost analysis: loop bodies count once, padded taps and custom
+    calls are missing. `peak_bytes` is argument + output + temporary - aliased memory per device, from the
+    compiled program. `cache` tells whether the persistent compilation cache had it: "hit", "miss" or "off".
+    """
+
+    call: Callable[..., Any]
+    trace_s: float
+    lower_s: float
+    compile_s: float
+    cache: str
+    flops: FlopCount
+    xla_flops: float | None
+    xla_bytes: float | None
+    peak_bytes: int | None
+    aliased_bytes: int | None
+    jaxpr: Any
+
+
+def cache_directory() -> Path:
+    """Where compiled programs and prepared data are kept: $TRAINBENCH_CACHE, or the user's cache directory."""
+    chosen = os.environ.get("TRAINBENCH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "trainbench"
+
+
+def enable_compilation_cache() -> None:
+    """Turn JAX's persistent compilation cache on for programs of every size.
+
+    The 1 s threshold that JAX sets by default would leave small programs out.
+    """
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compile_function(
+    function: Callable[..., Any],
+    *abstract: Any,
+    donate: tuple[int, ...] = (),
+    out_shardings: Any = None,
+    matmul_precision: str | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> Executable:
+    """Trace, lower and compile `function` for abstract arguments.
+
+    Raises:
+      RuntimeError: a donated argument cannot be reused for an output, so that memory would silently double.
+    """
+    say = on_phase or _silent
+    jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
+    with warnings.catch_warnings(), jax.default_matmul_precision(matmul_precision):
+        warnings.filterwarnings("error", message="Some donated buffers were not usable")
+        say("tracing")
+        started = time.perf_counter()
+        traced = jitted.trace(*abstract)
+        traced_at = time.perf_counter()
+        say("lowering")
+        lowered = traced.lower()
+        lowered_at = time.perf_counter()
+        say("compiling")
+        with counting_compilations() as seen:
+            compiled = lowered.compile()
+        compiled_at = time.perf_counter()
+    cost = compiled.cost_analysis() or {}
+    memory = compiled.memory_analysis()
+    return Executable(
+        call=compiled,
+        trace_s=traced_at - started,
+        lower_s=lowered_at - traced_at,
+        compile_s=compiled_at - lowered_at,
+        cache=seen.cache or "off",
+        flops=walk(traced.jaxpr),
+        xla_flops=_positive(cost.get("flops")),
+        xla_bytes=_positive(cost.get("bytes accessed")),
+        peak_bytes=_program_bytes(memory),
+        aliased_bytes=memory.alias_size_in_bytes if memory else None,
+        jaxpr=traced.jaxpr,
+    )
+
+
+def _silent(phase: str) -> None:
+    del phase
+
+
+def _positive(value: float | None) -> float | None:
+    """XLA writes -1 for costs that it does not know."""
+    return float(value) if value is not None and value > 0 else None
+
+
+def _program_bytes(memory: Any) -> int | None:
+    if memory is None:
+        return None
+    live = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return int(live - memory.alias_size_in_bytes)

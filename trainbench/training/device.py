@@ -1,0 +1,63 @@
+"""The devices that this run uses, as JAX shows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import psutil
+
+from trainbench.hardware.chips import Chip, lookup
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """All devices of this process, of one kind."""
+
+    handles: tuple[jax.Device, ...]
+    platform: str
+    kind: str
+    chip: Chip | None
+
+    @property
+    def count(self) -> int:
+        return len(self.handles)
+
+    @property
+    def chip_count(self) -> int | None:
+        """Chips behind the devices: a TPU v2 or v3 chip shows two devices. None for an unknown chip."""
+        if self.chip is None:
+            return None
+        return -(-self.count // self.chip.jax_devices_per_chip)
+
+
+def local_devices() -> Devices:
+    """Every device that JAX's default backend offers to this process."""
+    handles: Sequence[jax.Device] = jax.local_devices()
+    kind = handles[0].device_kind
+    chip = lookup(kind, cores_per_device=getattr(handles[0], "num_cores", None))
+    return Devices(tuple(handles), handles[0].platform, kind, chip)
+
+
+def memory_limit_bytes(devices: Devices) -> int | None:
+    """What one device may allocate, in bytes; None where the runtime doesn't say.
+
+    A CPU device has no limit of its own: it is what the host has available now, and simulated CPU devices
+    share it. Asking for more would have the kernel end the process without a word.
+    """
+    if devices.platform == "cpu":
+        return _host_available_bytes() // devices.count
+    stats = devices.handles[0].memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return int(limit) if limit else None
+
+
+def _host_available_bytes() -> int:
+    available = int(psutil.virtual_memory().available)
+    try:
+        granted = int(CGROUP_LIMIT.read_text()) - psutil.Process().memory_info().rss
+    except (OSError, ValueError):
+        return available
+    return min(available, granted)

@@ -1,0 +1,59 @@
+"""The training loop's body as `measure` wants it: issue one call, fence."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from trainbench.data.feed import Feed
+from trainbench.training.state import TrainState
+from trainbench.training.task import Metrics
+
+
+class TrainingProgram:
+    """A compiled step with its state and its feed.
+
+    Nothing is fetched while steps are timed: the losses seen at fences stay on the device until `losses` asks.
+    """
+
+    def __init__(
+        self, call: Callable[..., Any], state: TrainState, feed: Feed, steps_per_call: int
+    ) -> None:
+        self._call = call
+        self._state = state
+        self._feed = feed
+        self._steps_per_call = steps_per_call
+        self._metrics: Metrics = {}
+        self._seen: list[tuple[int, jax.Array]] = []
+        self.calls = 0
+
+    def issue(self) -> None:
+        """Dispatch one device call; blocks only while the feed has no batch ready."""
+        self._state, self._metrics = self._call(self._state, self._feed.next())
+        self.calls += 1
+
+    def fence(self) -> None:
+        """Wait for everything issued, on the step's own outputs."""
+        jax.block_until_ready((self._state, self._metrics))
+        self._seen.append((self.calls * self._steps_per_call, self._metrics["loss"]))
+
+    @property
+    def state(self) -> TrainState:
+        return self._state
+
+    @property
+    def waits_s(self) -> list[float]:
+        """Seconds that each call so far waited for its batch."""
+        return self._feed.waits_s
+
+    def losses(self) -> list[tuple[int, float]]:
+        """(optimizer steps done, loss) at each fence; fetches from the device."""
+        return [(step, float(loss)) for step, loss in self._seen]
+
+
+def first_call(program: TrainingProgram) -> bool:
+    """Run one call outside any timing; whether the old state's buffers were all given to the new one."""
+    before = jax.tree.leaves(program.state)
+    program.issue()
+    program.fence()
+    return all(leaf.is_deleted() for leaf in before)

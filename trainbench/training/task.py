@@ -1,0 +1,197 @@
+"""What a model is trained to do: its batch, its loss, and what one sample costs.
+
+Everything else about a batch (synthetic values, shardings, ahead-of-time compilation, memory) is derived
+from `batch_spec`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from trainbench import models
+from trainbench.models import bert
+
+# A family's own `Config`; each family is a module with the names that trainbench.models lists.
+Architecture = Any
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a batch: shape, dtype, and the closed range of its (synthetic) values."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    low: int
+    high: int
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class ImageWire:
+    """How images travel to the device: uint8 pixels, normalised there.
+
+    `mean` and `std` are per channel, of pixels scaled to [0, 1].
+    """
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+# Channel statistics of the ImageNet training set, as torchvision's and timm's recipes use them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def imagenet_like(image_size: int, classes: int) -> ImageWire:
+    """RGB images of the model's own size, normalised as ImageNet is."""
+    return ImageWire(image_size, image_size, 3, classes, IMAGENET_MEAN, IMAGENET_STD)
+
+
+class Task(Protocol):
+    """The contract between a model family and the training step."""
+
+    sample_unit: str
+    tokens_per_sample: int | None
+
+    def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
+        """The arrays of one batch of `batch_size` samples."""
+
+    def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
+        """(mean loss, scalar float32; further scalars), in training mode."""
+
+    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
+        """The number of right predictions in a batch, in evaluation mode; int32 scalar."""
+
+    def flops_per_sample(self) -> int:
+        """Model FLOPs of one training sample: 2 per multiply-add, backward = 2 x forward.
+
+        Convention of Chowdhery et al. 2022 (PaLM, arXiv:2204.02311, appendix B): embedding look-ups cost 0,
+        the output projection counts, attention counts in full, recomputation does not count.
+        """
+
+
+@dataclass(frozen=True)
+class ImageClassification:
+    """Softmax cross-entropy over classes. B batch, H x W pixels, C channels.
+
+    Images arrive as uint8 [B, H, W, C]; they are scaled, normalised, resized (bilinear) to
+    `image_size` where they differ from it, and grey images repeated to three channels, on the device.
+    """
+
+    architecture: Architecture
+    family: str
+    image_size: int
+    compute_dtype: np.dtype
+    wire: ImageWire
+    sample_unit: str = "image"
+    tokens_per_sample: int | None = None
+
+    def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
+        wire = self.wire
+        pixels = (batch_size, wire.height, wire.width, wire.channels)
+        return {
+            "image": ArraySpec(pixels, np.dtype(np.uint8), 0, 255),
+            "label": ArraySpec((batch_size,), np.dtype(np.int32), 0, wire.classes - 1),
+        }
+
+    def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
+        logits = self._logits(model, batch, train=True, rngs=rngs)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+        return loss, {"loss": loss}
+
+    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
+        logits = self._logits(model, batch, train=False, rngs=None)
+        return jnp.sum(jnp.argmax(logits, axis=-1) == batch["label"])
+
+    def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
+        return model(self.preprocess(batch["image"]), train=train, rngs=rngs)  # type: ignore[operator]
+
+    def preprocess(self, pixels: jax.Array) -> jax.Array:
+        """uint8 [B, H, W, C] to normalised compute-dtype images [B, image_size, image_size, 3]."""
+        batch, height, width, channels = pixels.shape
+        mean, std = jnp.asarray(self.wire.mean), jnp.asarray(self.wire.std)
+        images = (pixels.astype(jnp.float32) / 255.0 - mean) / std
+        if (height, width) != (self.image_size, self.image_size):
+            shape = (batch, self.image_size, self.image_size, channels)
+            images = jax.image.resize(images, shape, method="bilinear")
+        if channels == 1:
+            images = jnp.broadcast_to(images, (*images.shape[:-1], 3))
+        return images.astype(self.compute_dtype)
+
+    def flops_per_sample(self) -> int:
+        forward_macs = models.FAMILIES[self.family].forward_macs
+        return 3 * 2 * forward_macs(self.architecture, image_size=self.image_size)
+
+
+@dataclass(frozen=True)
+class MaskedLanguageModel:
+    """Cross-entropy at the masked positions of a sequence. B batch, T tokens, P predictions.
+
+    As published pre-training does, the head sees only the P positions that are to be predicted
+    (Devlin et al. 2019, arXiv:1810.04805; `max_predictions_per_seq` in google-research/bert).
+    """
+
+    architecture: bert.Config
+    sequence_length: int
+    sample_unit: str = "sequence"
+
+    @property
+    def tokens_per_sample(self) -> int:
+        return self.sequence_length
+
+    @property
+    def predictions(self) -> int:
+        return bert.predictions_per_sequence(self.sequence_length)
+
+    def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
+        tokens, targets = (batch_size, self.sequence_length), (batch_size, self.predictions)
+        int32, last_token = np.dtype(np.int32), self.architecture.vocabulary - 1
+        return {
+            "token_ids": ArraySpec(tokens, int32, 0, last_token),
+            "segment_ids": ArraySpec(tokens, int32, 0, 1),
+            "padding_mask": ArraySpec(tokens, np.dtype(np.bool_), 1, 1),
+            "masked_positions": ArraySpec(targets, int32, 0, self.sequence_length - 1),
+            "masked_labels": ArraySpec(targets, int32, 0, last_token),
+            "masked_weights": ArraySpec(targets, np.dtype(np.float32), 1, 1),
+        }
+
+    def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
+        logits = self._logits(model, batch, train=True, rngs=rngs)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["masked_labels"])
+        weights = batch["masked_weights"]
+        loss = jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+        return loss, {"loss": loss}
+
+    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
+        right = jnp.argmax(self._logits(model, batch, train=False, rngs=None), -1) == batch["masked_labels"]
+        return jnp.sum(right & (batch["masked_weights"] > 0))
+
+    def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
+        return model(  # type: ignore[operator]
+            batch["token_ids"],
+            segment_ids=batch["segment_ids"],
+            padding_mask=batch["padding_mask"],
+            masked_positions=batch["masked_positions"],
+            train=train,
+            rngs=rngs,
+        )
+
+    def flops_per_sample(self) -> int:
+        return 3 * 2 * bert.forward_macs(
+            self.architecture, sequence_length=self.sequence_length, predictions=self.predictions
+        )
