@@ -15,7 +15,6 @@ from trainbench.reference.differences import RunFacts
 from trainbench.results import record
 from trainbench.run import Parts
 
-
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
 CACHEABLE_STATE_BYTES = 512 * 2**20
@@ -104,7 +103,9 @@ def _verdict(parts: Parts, summary: Summary | None) -> Ending:
     if parts.window.compilations:
         return Ending("invalid", f"{parts.window.compilations} compilations happened inside the timed window")
     if parts.window.transfer_error:
-        return Ending("invalid", f"an implicit transfer inside the timed window: {parts.window.transfer_error}")
+        return Ending(
+            "invalid", f"an implicit transfer inside the timed window: {parts.window.transfer_error}"
+        )
     if summary is None:
         return Ending("failed", "no timed block was completed")
     violation = _violation(parts, summary)
@@ -134,7 +135,9 @@ def _is_finite(value: float) -> bool:
 def _autos(parts: Parts) -> dict[str, record.Auto]:
     if parts.config is None:
         return {}
-    return {name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in parts.config.autos.items()}
+    return {
+        name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in parts.config.autos.items()
+    }
 
 
 def _workload(parts: Parts) -> record.Workload | None:
@@ -350,7 +353,7 @@ def _unknown_limits(parts: Parts, devices: Any) -> Iterator[str]:
     if allocator.limit_bytes is None:
         yield f"limit_bytes: {allocator.limit_reason}"
     if devices.platform == "cpu" and parts.request.precision.peak_dtype == "bf16":
-        yield "precision: this CPU may compute bfloat16 by way of float32, which is slower than precision=fp32"
+        yield "precision: a CPU without bfloat16 units computes it by way of float32, slower than precision=fp32"
     if devices.count > 1 and parts.request.model.family == "resnet":
         yield "batch_norm: statistics are over the global batch (synchronised between devices)"
 
@@ -361,8 +364,13 @@ def _doubts(parts: Parts, summary: Summary) -> Iterator[str]:
         yield f"ci95: {summary.ci95_reason}"
     yield from parts.timing.warnings
     dispatch = parts.timing.host_dispatch_s
-    if dispatch is not None and dispatch > summary.median / 2 and parts.devices and parts.devices.platform != "cpu":
+    if (
+        dispatch is not None
+        and dispatch > summary.median / 2
+        and parts.devices
+        and parts.devices.platform != "cpu"
+    ):
         yield (
-            f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time on the host; "
-            f"raise batch_size or steps_per_call"
+            f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time; "
+            "raise batch_size or steps_per_call"
         )

@@ -89,7 +89,9 @@ def _steps(request: Request, task: Task, platform: str, batch_size: int) -> Auto
 def _warmup(request: Request, platform: str, steps: int) -> Auto:
     usual = request.measure.warmup_steps
     if platform == "cpu" and steps < request.measure.steps:
-        return Auto(min(usual, max(2, steps // 4)), "few, since steps are slow on a CPU; more if not steady by then")
+        return Auto(
+            min(usual, max(2, steps // 4)), "few, since steps are slow on a CPU; more if not steady by then"
+        )
     if steps < usual:
         return Auto(steps, "no more than the timed steps; more if not steady by then")
     return Auto(usual, f"measure={request.measure.name}; more if not steady by then")
@@ -126,7 +128,7 @@ def _plan(request: Request, platform: str, steps: int, warmup: int, autos: dict[
 
 
 def _block_count(calls: int, wanted: int) -> int:
-    """The largest number of equal blocks up to `wanted`; a third fewer at most, else blocks are rounded up."""
+    """The most equal blocks up to `wanted`; a third fewer at the most, else the calls are rounded up."""
     most = min(calls, wanted)
     for blocks in range(most, max(1, 2 * most // 3) - 1, -1):
         if calls % blocks == 0:

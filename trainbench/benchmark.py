@@ -64,7 +64,9 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
             return Ending("oom", f"while {progress.text}: {_first_line(error)}")
         trace = directory / "traceback.txt"
         trace.write_text(traceback.format_exc())
-        return Ending("failed", f"{type(error).__name__} while {progress.text}: {_first_line(error)} ({trace})")
+        return Ending(
+            "failed", f"{type(error).__name__} while {progress.text}: {_first_line(error)} ({trace})"
+        )
     assert parts.timing is not None
     if parts.timing.interrupted:
         return Ending("interrupted", "stopped by the user while measuring")

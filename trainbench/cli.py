@@ -85,6 +85,11 @@ def _run(overrides: list[str]) -> int:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         raise _translated(error) from None
+    except OSError as error:
+        raise UserError(
+            f"the output directory cannot be made: {error.strerror}: {error.filename}",
+            fix="choose a writable one: hydra.run.dir=DIR (for a sweep hydra.sweep.dir=DIR)",
+        ) from None
     if failures:
         raise failures[0]
     if points:
@@ -98,12 +103,11 @@ def _varied(asked: list[str], settings: Any) -> list[str]:
     return [override for override in settings.overrides.task if override not in asked]
 
 
-def _benchmark(config: DictConfig, directory: Path, command: list[str]) -> int:
+def _benchmark(config: DictConfig, directory: Path, command: list[str]) -> ExitCode:
     # Imported late: a sweep's parent must never start a JAX backend, which would take the device's memory.
     from trainbench import benchmark
 
-    tree = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(tree, dict)
+    tree: Any = OmegaConf.to_container(config, resolve=True)
     return benchmark.run_and_show(tree, directory, shlex.join(command))
 
 

@@ -14,8 +14,15 @@ from trainbench.training.optimizer import OptimizerConfig
 from trainbench.training.precision import Precision
 from trainbench.training.task import Architecture
 
+GROUPS = ("model", "precision", "optimizer", "data", "measure")
+KEYS = (
+    *GROUPS,
+    *("batch_size", "steps", "warmup", "input", "steps_per_call", "image_size", "sequence_length", "seed"),
+)
 INPUTS = ("resident", "host", "real")
-IMAGE_FAMILIES = tuple(name for name, family in models.FAMILIES.items() if family.TASK == "image_classification")
+IMAGE_FAMILIES = tuple(
+    name for name, family in models.FAMILIES.items() if family.TASK == "image_classification"
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,9 @@ def parse(tree: Mapping[str, Any]) -> Request:
     Raises:
       UserError: a value is of the wrong type, out of range, or at odds with another.
     """
+    for key in tree:
+        if key not in KEYS:
+            raise _unknown(key, list(KEYS))
     model = _model(tree)
     request = Request(
         model=model,
@@ -117,7 +127,9 @@ def _model(tree: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _input_size(tree: Mapping[str, Any], section: Mapping[str, Any], key: str, *, belongs: bool) -> int | None:
+def _input_size(
+    tree: Mapping[str, Any], section: Mapping[str, Any], key: str, *, belongs: bool
+) -> int | None:
     if not belongs:
         if tree[key] is not None:
             other = "sequence_length" if key == "image_size" else "image_size"
@@ -135,7 +147,7 @@ def _architecture(config_class: Any, values: Mapping[str, Any]) -> Architecture:
         if key not in known:
             raise _unknown(f"model.architecture.{key}", known, prefix="model.architecture.")
     plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return config_class(**plain)  # type: ignore[no-any-return]
+    return config_class(**plain)
 
 
 def _optimizer(tree: Mapping[str, Any]) -> OptimizerConfig:
@@ -165,7 +177,9 @@ def _section(build: Any, tree: Mapping[str, Any], group: str) -> Any:
     try:
         return build(**tree[group])
     except TypeError as error:
-        raise UserError(f"{group} is not as it should be: {error}", fix=f"see trainbench/configs/{group}/") from None
+        raise UserError(
+            f"{group} is not as it should be: {error}", fix=f"see trainbench/configs/{group}/"
+        ) from None
 
 
 def _fields(config_class: Any) -> list[str]:
@@ -227,7 +241,7 @@ def _check_together(request: Request) -> None:
         )
     if request.steps is not None and request.warmup is not None and request.steps < request.warmup:
         raise UserError(
-            f"steps={request.steps} is below warmup={request.warmup}: fewer steps would be timed than thrown away",
+            f"steps={request.steps} is below warmup={request.warmup}: fewer timed than thrown away",
             allowed="steps of at least warmup",
             fix=f"steps={request.warmup * 10} or warmup={max(1, request.steps // 10)}",
         )

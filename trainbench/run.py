@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -136,9 +136,7 @@ def run(parts: Parts, progress: ProgressLine) -> None:
         shown = functools.partial(show, progress, task.sample_unit, config.batch_size * devices.count)
         window = parts.window = TimedWindow()
         try:
-            parts.timing = measure(
-                program, config.plan, clock=wall_clock, guard=window, progress=shown
-            )
+            parts.timing = measure(program, config.plan, clock=wall_clock, guard=window, progress=shown)
         finally:
             parts.losses = tuple(program.losses())
             parts.waits_s = tuple(program.waits_s)

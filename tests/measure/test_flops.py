@@ -80,7 +80,7 @@ def test_convolutions_and_their_gradients(size, kernel, inputs, outputs, out_siz
 
 
 def test_the_data_gradient_of_an_unpadded_convolution_counts_its_padding():
-    """A known error, 31 % of one of three parts here, kept because the jaxpr does not tell the cases apart."""
+    """A known error, 31 % of one part in three, kept because the jaxpr does not tell the cases apart."""
 
     def loss(weights, images):
         return jnp.sum(conv(weights, images, padding="VALID") ** 2)

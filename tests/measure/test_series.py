@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from autoregressive import block_times
 
 from trainbench.measure.series import (
     MAX_TREND_POINTS,
@@ -36,7 +35,7 @@ def test_two_points_have_no_trend(values):
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6])
-def test_autocorrelation_is_estimated_without_bias_from_short_series(rho):
+def test_autocorrelation_is_estimated_without_bias_from_short_series(block_times, rho):
     """The allowance on top is known, so the rest must be near the truth (ranks weaken 0.6 to 0.58)."""
     runs = block_times(np.random.default_rng(7), 2000, 20, rho, cv=0.03)
     corrected = [(20 * rank_autocorrelation(run) + 1) / 16 for run in runs]

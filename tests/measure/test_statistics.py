@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from autoregressive import block_times
 
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL, summarise, throughput
 
@@ -12,7 +11,9 @@ RUNS = 2000
 @pytest.mark.parametrize("skewed", [False, True], ids=["gaussian", "skewed"])
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6])
 @pytest.mark.parametrize(("blocks", "widest"), [(10, 2.3), (20, 1.7), (30, 1.6), (60, 1.4)])
-def test_the_interval_covers_the_true_median_and_is_not_absurdly_wide(blocks, widest, rho, skewed):
+def test_the_interval_covers_the_true_median_and_is_not_absurdly_wide(
+    block_times, blocks, widest, rho, skewed
+):
     """At least 93 % of 2,000 runs; median width against the interval of one who knows the distribution.
 
     The oracle's interval is the central 95 % of the sample medians themselves, so it knows the

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from autoregressive import block_times
 
 from trainbench.measure.series import outliers, trend
 from trainbench.measure.steady import Steadiness, held_still, order_probability, settled, verdict
@@ -13,7 +12,7 @@ RUNS = 400
 
 
 @pytest.mark.parametrize("blocks", [6, 10, 30, 60])
-def test_steady_noise_is_seldom_called_unsteady(blocks):
+def test_steady_noise_is_seldom_called_unsteady(block_times, blocks):
     """Below 5 % for autocorrelations up to 0.6 and scatter of 1 to 3 % (simulated at length: 0 to 3 %)."""
     for rho, cv in itertools.product((0.0, 0.3, 0.6), (0.01, 0.03)):
         runs = block_times(np.random.default_rng(blocks), RUNS, blocks, rho, cv=cv)
@@ -22,7 +21,7 @@ def test_steady_noise_is_seldom_called_unsteady(blocks):
 
 
 @pytest.mark.parametrize(("blocks", "least"), [(10, 0.75), (20, 0.95), (60, 0.99)])
-def test_a_drift_of_ten_per_cent_is_found_in_noise_of_one(blocks, least):
+def test_a_drift_of_ten_per_cent_is_found_in_noise_of_one(block_times, blocks, least):
     runs = block_times(np.random.default_rng(1), RUNS, blocks, 0.0, cv=0.01) + np.linspace(0, 0.1, blocks)
     verdicts = [held_still(run) for run in runs]
     assert np.mean([not one.steady for one in verdicts]) > least
@@ -30,7 +29,7 @@ def test_a_drift_of_ten_per_cent_is_found_in_noise_of_one(blocks, least):
 
 
 @pytest.mark.parametrize(("blocks", "least"), [(10, 0.7), (20, 0.95), (60, 0.99)])
-def test_two_levels_ten_per_cent_apart_are_found_in_noise_of_one(blocks, least):
+def test_two_levels_ten_per_cent_apart_are_found_in_noise_of_one(block_times, blocks, least):
     rng = np.random.default_rng(2)
     slow = rng.permuted(np.tile(np.arange(blocks) % 2, (RUNS, 1)), axis=1)
     runs = block_times(rng, RUNS, blocks, 0.0, cv=0.01) + 0.1 * slow
@@ -56,6 +55,12 @@ def test_one_stall_is_not_unsteadiness():
         assert [one.block for one in outliers(stalled)] == [block]
 
 
+def test_a_large_change_is_not_steady_even_where_chance_could_make_it():
+    wandering = np.array([1.0, 1.3, 1.05, 1.2, 1.1, 1.25, 1.15, 1.35, 1.1, 1.4])
+    assert trend(wandering).t_statistic < 3
+    assert "drifted by +" in held_still(wandering).reason
+
+
 def test_wild_scatter_is_not_steady():
     values = np.random.default_rng(5).lognormal(sigma=0.5, size=30)
     assert "scatter by" in held_still(values).reason
@@ -70,7 +75,7 @@ def test_too_few_timed_blocks_say_so(count):
 
 @pytest.mark.parametrize("window", [3, 5, 8])
 @pytest.mark.parametrize("cv", [0.01, 0.1])
-def test_noise_settles_soon(window, cv):
+def test_noise_settles_soon(block_times, window, cv):
     """No simulated run of noise alone fails to settle in 20 blocks; most do at the first chance."""
     runs = block_times(np.random.default_rng(window), 100, 20, 0.6, cv=cv)
     first = [
@@ -88,6 +93,9 @@ def test_noise_settles_soon(window, cv):
         ([0.05, 0.1, 0.1, 0.1, 0.1], "is -50.0% off"),
         ([0.14, 0.13, 0.12, 0.11, 0.10], "moved by -"),
         ([0.10, 0.11, 0.12, 0.13, 0.14], "moved by +"),
+        ([0.130, 0.125, 0.101, 0.103, 0.102], "off"),
+        # Not in order, but far beyond the scatter of the last three.
+        ([1.34, 1.25, 0.955, 0.96, 1.0], "moved by -35"),
         ([1.0, 0.5, 1.5, 0.6, 1.4], "scatter by"),
         ([0.1, 0.1], "2 warm-up blocks, the criterion looks at 5"),
     ],

@@ -8,7 +8,8 @@ from trainbench.training.task import ArraySpec
 
 HostBatch = Mapping[str, np.ndarray]
 
-# Enough different batches that no cache between host and device can serve them; few enough to be made at once.
+# Enough different batches that no cache on the way to the device can serve them; few enough to be made
+# beforehand.
 POOL = 8
 
 

@@ -71,8 +71,8 @@ class TimedWindow:
     acts on the thread that entered it. Explicit `jax.device_put` and `jax.device_get` pass, as they should.
 
     What it cannot see: on the CPU backend device memory is host memory, so reading an array (`np.asarray`,
-    `float` of a scalar, printing it) is no transfer and passes; on GPU and TPU it is stopped. Transfers that
-    another thread makes are not seen on any backend.
+    `float` of a scalar, printing it) is no transfer and passes. On GPU and TPU it is one, and is stopped
+    according to JAX's documentation of `transfer_guard`. Transfers made by another thread pass everywhere.
     """
 
     compilations: int = 0

@@ -146,10 +146,15 @@ def _binned(values: Floats) -> Floats:
     return values[:whole].reshape(-1, width).mean(axis=1)
 
 
+def outlier_distance_s(values: Floats) -> float:
+    """Distance from the median beyond which a block stands apart, in the unit of `values`."""
+    return max(OUTLIER_SIGMAS * robust_sigma(values), MATERIAL_FRACTION * float(np.median(values)))
+
+
 def outliers(values: Floats) -> tuple[Outlier, ...]:
-    """Blocks more than `OUTLIER_SIGMAS` robust deviations and `MATERIAL_FRACTION` away from the median."""
+    """Blocks more than `OUTLIER_SIGMAS` robust deviations and a material share away from the median."""
     middle = float(np.median(values))
-    reach = max(OUTLIER_SIGMAS * robust_sigma(values), MATERIAL_FRACTION * middle)
+    reach = outlier_distance_s(values)
     far = np.flatnonzero(np.abs(values - middle) > reach)
     return tuple(Outlier(int(block), float(values[block]), float(values[block]) / middle) for block in far)
 

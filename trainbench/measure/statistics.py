@@ -15,7 +15,7 @@ from trainbench.measure.series import (
     trend,
     variance_inflation,
 )
-from trainbench.measure.steady import is_bimodal
+from trainbench.measure.steady import distinct_modes
 
 # Below six independent values no pair of them encloses the median with 95 % (1 - 2 * 2^-5 = 94 %).
 MIN_BLOCKS_FOR_INTERVAL = 6
@@ -69,7 +69,7 @@ def summarise(block_step_times_s: Sequence[float] | Floats) -> Summary:
         autocorrelation=correlation,
         outliers=outliers(values),
         drift_fraction=trend(values).change_fraction,
-        bimodal=is_bimodal(values),
+        bimodal=distinct_modes(values) is not None,
     )
 
 

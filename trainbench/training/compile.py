@@ -41,7 +41,7 @@ class Executable:
 
 
 def cache_directory() -> Path:
-    """Where compiled programs and prepared data are kept: $TRAINBENCH_CACHE, or the user's cache directory."""
+    """Where compiled programs and prepared data are kept: $TRAINBENCH_CACHE, or the user's own."""
     chosen = os.environ.get("TRAINBENCH_CACHE")
     if chosen:
         return Path(chosen).expanduser()

@@ -31,7 +31,7 @@ class OptimizerConfig:
 
 
 def decayed(params: optax.Params) -> optax.Params:
-    """True for the arrays that weight decay applies to: matrices and kernels, not biases and normalisation."""
+    """True where weight decay applies: to matrices and kernels, not to biases and normalisation."""
     return jax.tree.map(_is_matrix, params)
 
 
@@ -49,9 +49,7 @@ def build(config: OptimizerConfig, global_batch_size: int) -> optax.GradientTran
             optax.sgd(rate, momentum=config.momentum, nesterov=bool(config.nesterov)),
         )
     if config.name == "adamw":
-        return optax.adamw(
-            rate, **_adam_constants(config), weight_decay=decay, mask=decayed
-        )
+        return optax.adamw(rate, **_adam_constants(config), weight_decay=decay, mask=decayed)
     if config.name == "lamb":
         return optax.lamb(rate, **_adam_constants(config), weight_decay=decay, mask=decayed)
     if config.name == "lars":

@@ -14,7 +14,7 @@ PEAK_DTYPE = {"bf16": "bf16", "bf16_full": "bf16", "fp32": "fp32", "tf32": "tf32
 
 @dataclass(frozen=True)
 class Precision:
-    """Dtypes of one policy. Normalisation statistics, softmax, logits and the loss are float32 in all of them.
+    """Dtypes of one policy; normalisation statistics, softmax, logits and loss are float32 in all.
 
     `matmul_precision` is what `jax.default_matmul_precision` takes; None leaves the backend's default.
     """

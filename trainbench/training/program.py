@@ -13,12 +13,10 @@ from trainbench.training.task import Metrics
 class TrainingProgram:
     """A compiled step with its state and its feed.
 
-    Nothing is fetched while steps are timed: the losses seen at fences stay on the device until `losses` asks.
+    Nothing is fetched while steps are timed: losses seen at fences stay on the device until asked for.
     """
 
-    def __init__(
-        self, call: Callable[..., Any], state: TrainState, feed: Feed, steps_per_call: int
-    ) -> None:
+    def __init__(self, call: Callable[..., Any], state: TrainState, feed: Feed, steps_per_call: int) -> None:
         self._call = call
         self._state = state
         self._feed = feed

@@ -34,7 +34,7 @@ class TrainState(NamedTuple):
 
 @dataclass(frozen=True)
 class _Leaves:
-    """How one NNX state becomes a flat dictionary and back: paths in leaf order, and the tree they came from."""
+    """How one NNX state becomes a flat dictionary and back: paths in leaf order, and their tree."""
 
     names: tuple[str, ...]
     treedef: Any
@@ -62,7 +62,7 @@ class Structure:
     @classmethod
     def of(cls, build_model: BuildModel) -> "Structure":
         """Read from an abstract build: no array is made."""
-        graphdef, params, statistics = nnx.split(_abstract(build_model), nnx.Param, nnx.BatchStat)
+        graphdef, params, statistics = _split(_abstract(build_model))
         return cls(graphdef, _Leaves.of(params), _Leaves.of(statistics))
 
     def merge(self, params: Arrays, statistics: Arrays) -> nnx.Module:
@@ -71,8 +71,14 @@ class Structure:
 
     def split(self, model: nnx.Module) -> tuple[Arrays, Arrays]:
         """(parameters, statistics) of a module of this structure, keyed by "/"-joined path."""
-        _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+        _, params, statistics = _split(model)
         return self.params.unpack(params), self.statistics.unpack(statistics)
+
+
+def _split(model: nnx.Module) -> tuple[Any, nnx.State, nnx.State]:
+    graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, statistics = states
+    return graphdef, params, statistics
 
 
 def _abstract(build_model: BuildModel) -> nnx.Module:

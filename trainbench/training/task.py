@@ -65,8 +65,13 @@ def imagenet_like(image_size: int, classes: int) -> ImageWire:
 class Task(Protocol):
     """The contract between a model family and the training step."""
 
-    sample_unit: str
-    tokens_per_sample: int | None
+    @property
+    def sample_unit(self) -> str:
+        """What one sample is: "image" or "sequence"."""
+
+    @property
+    def tokens_per_sample(self) -> int | None:
+        """Tokens of one sample; None where samples are not text."""
 
     def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
         """The arrays of one batch of `batch_size` samples."""
@@ -119,7 +124,7 @@ class ImageClassification:
         return jnp.sum(jnp.argmax(logits, axis=-1) == batch["label"])
 
     def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
-        return model(self.preprocess(batch["image"]), train=train, rngs=rngs)  # type: ignore[operator]
+        return model(self.preprocess(batch["image"]), train=train, rngs=rngs)
 
     def preprocess(self, pixels: jax.Array) -> jax.Array:
         """uint8 [B, H, W, C] to normalised compute-dtype images [B, image_size, image_size, 3]."""
@@ -182,7 +187,7 @@ class MaskedLanguageModel:
         return jnp.sum(right & (batch["masked_weights"] > 0))
 
     def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
-        return model(  # type: ignore[operator]
+        return model(
             batch["token_ids"],
             segment_ids=batch["segment_ids"],
             padding_mask=batch["padding_mask"],
@@ -192,6 +197,10 @@ class MaskedLanguageModel:
         )
 
     def flops_per_sample(self) -> int:
-        return 3 * 2 * bert.forward_macs(
-            self.architecture, sequence_length=self.sequence_length, predictions=self.predictions
+        return (
+            3
+            * 2
+            * bert.forward_macs(
+                self.architecture, sequence_length=self.sequence_length, predictions=self.predictions
+            )
         )

@@ -1,9 +1,12 @@
 """Simulated block times: a first-order autoregressive series of known median."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 
 
-def block_times(
+def simulate(
     rng: np.random.Generator, runs: int, blocks: int, rho: float, *, cv: float, skewed: bool = False
 ) -> np.ndarray:
     """Step times with a true median of 1 s, shape (runs, blocks).
@@ -19,3 +22,9 @@ def block_times(
     if skewed:
         series = np.exp(0.8 * series) - 1
     return np.maximum(1 + cv * series, 0.05)
+
+
+@pytest.fixture
+def block_times() -> Callable[..., np.ndarray]:
+    """The function that simulates block times."""
+    return simulate

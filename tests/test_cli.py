@@ -1,0 +1,223 @@
+"""The real command line, in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from trainbench.results.record import schema
+
+FAST = ["measure=quick", "steps=6", "warmup=1"]
+
+
+@pytest.fixture(scope="module")
+def environment(cache):
+    """A user's environment with a cache of its own, one CPU device, and no colours."""
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return kept | {"TRAINBENCH_CACHE": str(cache), "PYTHONWARNINGS": "default"}
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    def run_command_line(*arguments, module=("-m", "trainbench"), **extra):
+        return subprocess.run(
+            [sys.executable, *module, *arguments],
+            cwd=tmp_path,
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run_command_line
+
+
+def result_of(directory):
+    record = json.loads((directory / "result.json").read_text())
+    jsonschema.validate(record, schema())
+    return record
+
+
+def test_a_run_measures_reports_and_records(run, tmp_path):
+    done = run("model=resnet_tiny", "batch_size=8", *FAST)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("outputs/*/*/result.json")
+    record = result_of(path.parent)
+    assert record["status"] == "ok"
+    assert record["workload"]["global_batch_size"] == 8
+    assert record["timing"]["timed_steps"] == 6
+    assert len(record["timing"]["block_s"]) == 6
+    median = record["timing"]["step_time_s"]["median"]
+    assert record["throughput"]["samples_per_s"] == pytest.approx(8 / median)
+    low, high = record["throughput"]["samples_per_s_ci95"]
+    assert low < record["throughput"]["samples_per_s"] < high
+    assert record["compile"]["donated"] is True
+    assert record["timing"]["compilations_in_window"] == 0
+    assert record["timing"]["implicit_transfers_in_window"] == 0
+    assert record["utilization"]["mfu"] is None
+    assert any(line.startswith("mfu:") for line in record["warnings"])
+    assert record["memory"]["peak_bytes_compiled"] > 0
+    assert record["config"]["batch_size"] == 8
+    assert record["software"]["jax"]
+    shown = done.stdout.splitlines()
+    assert 5 <= sum(not line.startswith(("auto:", "warning:")) for line in shown) <= 10
+    assert "images/s" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert any(line.startswith("auto: input = resident") for line in shown)
+
+
+def test_text_models_report_sequences_and_tokens(run, tmp_path):
+    done = run("model=bert_tiny", "batch_size=4", "precision=fp32", *FAST, "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["throughput"]["tokens_per_s"] == pytest.approx(record["throughput"]["samples_per_s"] * 64)
+    assert "sequences/s" in done.stdout
+    assert "tokens/s" in done.stdout
+
+
+def test_host_fed_and_several_steps_per_call(run, tmp_path):
+    done = run(
+        *("model=vit_tiny", "batch_size=4", "input=host", "steps_per_call=2", "steps=12", "warmup=2"),
+        *("measure=quick", "hydra.run.dir=out"),
+    )
+    assert done.returncode == 0, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["input"]["mode"] == "host"
+    assert 0 <= record["input"]["stall_fraction"] <= 1
+    assert record["timing"]["steps_per_call"] == 2
+    assert record["timing"]["timed_steps"] == 12
+
+
+def test_the_second_run_finds_its_program_in_the_cache(run, tmp_path):
+    arguments = ("model=vit_tiny", "batch_size=5", *FAST)
+    first, second = (run(*arguments, f"hydra.run.dir={name}") for name in ("first", "second"))
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert result_of(tmp_path / "first")["compile"]["cache"] == "miss"
+    assert result_of(tmp_path / "second")["compile"]["cache"] == "hit"
+
+
+def test_real_digits_are_learned(run, tmp_path):
+    done = run("model=vit_tiny", "data=digits", "steps=400", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["evaluation"]["samples"] == 297
+    assert record["evaluation"]["value"] > 0.9
+    assert record["loss"]["last"] < 0.2 < record["loss"]["first"]
+    assert record["input"]["mode"] == "real"
+    assert "held-out" in done.stdout
+
+
+MISTAKES = [
+    (["model=resnet5"], ["model=resnet5", "resnet50"]),
+    (["precision=bf8"], ["precision=bf8", "bf16"]),
+    (["batchsize=8"], ["batchsize", "batch_size"]),
+    (["batch_size=0"], ["batch_size=0", "positive integer"]),
+    (["model=vit_b16", "image_size=225"], ["225", "224"]),
+    (["steps=5", "warmup=10"], ["steps=5", "warmup=10"]),
+    (["precision=tf32"], ["tf32", "precision=fp32"]),
+    (["rnu"], ["rnu", "run"]),
+    (["model=[resnet50"], ["model=[resnet50"]),
+    (["+nonsense=1"], ["nonsense"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISTAKES)
+def test_mistakes_end_on_one_clear_screen(run, tmp_path, arguments, said):
+    done = run(*arguments)
+    assert done.returncode == 2
+    for words in said:
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) <= 12
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_an_unwritable_directory_is_found_before_anything_runs(run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = run("model=resnet_tiny", "hydra.run.dir=file/below")
+    assert done.returncode == 2
+    assert "hydra.run.dir" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "compiling" not in done.stderr
+
+
+@pytest.mark.parametrize("batch_size", [50_000_000, 2_000_000])
+def test_out_of_memory_is_a_result(run, tmp_path, batch_size):
+    done = run("model=resnet_tiny", f"batch_size={batch_size}", *FAST, "hydra.run.dir=out")
+    assert done.returncode == 3, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["status"] == "oom"
+    assert "GiB" in record["status_reason"]
+    assert record["workload"]["batch_size"] == batch_size
+    assert record["throughput"] is None
+    assert "OUT OF MEMORY" in done.stdout
+
+
+def test_a_loss_that_is_not_finite_makes_the_result_invalid(run, tmp_path):
+    done = run("model=vit_tiny", "batch_size=4", "optimizer.learning_rate=1e30", *FAST, "hydra.run.dir=out")
+    assert done.returncode == 1, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["status"] == "invalid"
+    assert record["loss"]["finite"] is False
+    assert "learning_rate" in record["status_reason"]
+    assert "INVALID" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "when"),
+    [
+        (["model=resnet101", "image_size=160"], "compiling"),
+        (["model=resnet_tiny", "batch_size=8", "steps=100000", "warmup=1"], "warm-up"),
+    ],
+)
+def test_ctrl_c_saves_what_there_is(environment, tmp_path, arguments, when):
+    command = [sys.executable, "-m", "trainbench", *arguments, "hydra.run.dir=out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if when in line:
+            break
+    time.sleep(0.5)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 30
+    assert process.returncode == 130, errors
+    record = result_of(tmp_path / "out")
+    assert record["status"] == "interrupted"
+    assert "INTERRUPTED" in output
+    assert "Traceback" not in errors
+
+
+def test_a_sweep_runs_each_point_in_a_process_of_its_own_and_ends_with_a_table(run, tmp_path):
+    done = run("-m", "model=resnet_tiny", "batch_size=4,50000000,0", *FAST, "hydra.sweep.dir=sweep")
+    assert done.returncode == 1, done.stderr
+    assert result_of(tmp_path / "sweep/0")["status"] == "ok"
+    assert result_of(tmp_path / "sweep/1")["status"] == "oom"
+    assert not (tmp_path / "sweep/2/result.json").exists()
+    for words in ("batch_size=4", "batch_size=50000000", "batch_size=0", "oom"):
+        assert words in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_configurations_are_found_from_anywhere_and_shown(run):
+    done = run("--cfg", "job", "model=vit")
+    assert done.returncode == 0
+    assert "vit_b16" in done.stdout
+
+
+def test_the_console_script_is_the_module(run):
+    script = Path(sys.executable).with_name("trainbench")
+    if not script.exists():
+        pytest.skip("trainbench is not installed in this environment")
+    done = subprocess.run([script, "rnu"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == run("rnu").stderr

@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.building import TINY, Workbench
+from trainbench.errors import UserError
+from trainbench.hardware import chips
+from trainbench.measure.flops import walk
+from trainbench.training.precision import check_supported
+
+
+def traced_step(*overrides):
+    bench = Workbench(overrides)
+    batch = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in bench.spec.items()}
+    with jax.default_matmul_precision(bench.request.precision.matmul_precision):
+        return jax.jit(bench.step).trace(jax.eval_shape(bench.state), batch).jaxpr
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16", "bfloat16"), ("bf16_full", "bfloat16"), ("fp32", "float32"), ("tf32", "float32")],
+)
+def test_every_product_has_inputs_of_the_policys_dtype(model, precision, dtype):
+    count = walk(traced_step(f"model={model}", f"precision={precision}"))
+    assert count.complete
+    assert count.share(dtype) == 1.0
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize(("precision", "level"), [("fp32", "HIGHEST"), ("tf32", "HIGH")])
+def test_float32_products_ask_for_their_precision(model, precision, level):
+    asked = set(_product_precisions(traced_step(f"model={model}", f"precision={precision}").jaxpr))
+    assert asked == {level}
+
+
+def _product_precisions(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            precision = equation.params["precision"]
+            yield precision[0].name if isinstance(precision, tuple) else precision.name
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _product_precisions(inner)
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb", "lars"])
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", "float32"), ("bf16_full", "bfloat16")])
+def test_parameters_and_optimizer_state_are_stored_in_the_policys_dtype(model, optimizer, precision, dtype):
+    bench = Workbench([f"model={model}", f"precision={precision}", f"optimizer={optimizer}"])
+    batch = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in bench.spec.items()}
+    before = jax.eval_shape(bench.state)
+    after, metrics = jax.eval_shape(bench.step, before, batch)
+    assert jax.tree.map(_kind, after) == jax.tree.map(_kind, before), "the state must keep its dtypes"
+    floats = [leaf for leaf in jax.tree.leaves((after.params, after.optimizer)) if _is_float(leaf)]
+    assert {str(leaf.dtype) for leaf in floats} == {dtype}
+    assert {str(leaf.dtype) for leaf in after.statistics.values()} <= {"float32"}
+    assert metrics["loss"].dtype == jnp.float32
+
+
+def _kind(leaf):
+    return leaf.shape, str(leaf.dtype)
+
+
+def _is_float(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+@pytest.mark.parametrize(
+    ("precision", "platform", "device_kind", "supported"),
+    [
+        ("bf16", "cpu", None, True),
+        ("fp32", "cpu", None, True),
+        ("tf32", "cpu", None, False),
+        ("tf32", "tpu", "TPU v4", False),
+        ("tf32", "gpu", "NVIDIA A100-SXM4-80GB", True),
+        ("tf32", "gpu", "Tesla V100-SXM2-16GB", False),
+        ("bf16", "gpu", "Tesla V100-SXM2-16GB", False),
+        ("bf16_full", "gpu", "Tesla T4", False),
+        ("bf16", "gpu", "NVIDIA H100 80GB HBM3", True),
+        ("bf16", "tpu", "TPU v5 lite", True),
+        ("fp32", "gpu", "Tesla V100-SXM2-16GB", True),
+    ],
+)
+def test_precisions_that_the_device_lacks_are_refused(precision, platform, device_kind, supported):
+    policy = Workbench(["model=vit_tiny", f"precision={precision}"]).request.precision
+    chip = chips.lookup(device_kind) if device_kind else None
+    if supported:
+        check_supported(policy, platform, chip)
+        return
+    with pytest.raises(UserError) as caught:
+        check_supported(policy, platform, chip)
+    assert precision in caught.value.problem
+    assert "fp32" in caught.value.allowed
+    assert "precision=" in caught.value.fix
+
+
+def test_bf16_computes_coarser_than_fp32():
+    losses = {}
+    for precision in ("bf16", "fp32"):
+        bench = Workbench(["model=vit_tiny", f"precision={precision}"])
+        batch = {name: np.zeros(array.shape, array.dtype) for name, array in bench.spec.items()}
+        _, metrics = jax.jit(bench.step)(jax.jit(bench.state)(), batch)
+        losses[precision] = float(metrics["loss"])
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)

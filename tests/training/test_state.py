@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.building import MODELS, TINY, Workbench
+from trainbench.training.state import parameter_count
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_merge_and_split_are_inverse(model):
+    bench = Workbench([f"model={model}"])
+    state = jax.jit(bench.state)()
+    params, statistics = bench.structure.split(bench.structure.merge(state.params, state.statistics))
+    assert params.keys() == state.params.keys()
+    assert statistics.keys() == state.statistics.keys()
+    for name, array in params.items():
+        np.testing.assert_array_equal(array, state.params[name])
+
+
+def test_names_are_readable_paths():
+    params = jax.eval_shape(Workbench(["model=bert_tiny"]).state).params
+    assert "embeddings/token" in params
+    assert all(name == name.strip("/") and " " not in name for name in params)
+
+
+def test_merge_puts_arrays_where_their_path_says():
+    bench = Workbench(["model=resnet_tiny"])
+    state = jax.jit(bench.state)()
+    marked = state.params | {"head/bias": jnp.full_like(state.params["head/bias"], 7.0)}
+    model = bench.structure.merge(marked, state.statistics)
+    np.testing.assert_array_equal(model.head.bias[...], np.full(10, 7.0))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_count_is_that_of_the_module(model):
+    bench = Workbench([f"model={model}"])
+    module = nnx.eval_shape(lambda: bench.build_model(nnx.Rngs(0)))
+    expected = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+    assert parameter_count(jax.eval_shape(bench.state)) == expected
+
+
+def test_seeds_give_different_parameters_and_the_same_seed_the_same():
+    bench = Workbench(["model=vit_tiny"])
+    make = jax.jit(bench.state, static_argnums=0)
+    first, again, other = make(0).params, make(0).params, make(1).params
+    kernel = "head/kernel"
+    np.testing.assert_array_equal(first[kernel], again[kernel])
+    assert not np.array_equal(first[kernel], other[kernel])

@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.building import TINY, Workbench
+from trainbench.data.synthetic import host_batch
+from trainbench.training.step import make_evaluation, repeat
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_loss_of_a_repeated_batch_falls(model):
+    bench = Workbench([f"model={model}", "precision=fp32", "optimizer=adamw"], batch_size=8)
+    step, batch = jax.jit(bench.step), host_batch(bench.spec, 0)
+    state, metrics = step(jax.jit(bench.state)(), batch)
+    first = float(metrics["loss"])
+    for _ in range(12):
+        state, metrics = step(state, batch)
+    assert float(metrics["loss"]) < 0.8 * first
+    assert int(state.step) == 13
+
+
+def test_running_statistics_follow_the_batch():
+    bench = Workbench(["model=resnet_tiny"])
+    state = jax.jit(bench.state)()
+    after, _ = jax.jit(bench.step)(state, host_batch(bench.spec, 0))
+    moved = [
+        name for name in after.statistics if not np.allclose(after.statistics[name], state.statistics[name])
+    ]
+    assert len(moved) == len(state.statistics) > 0
+
+
+def test_each_step_drops_other_units():
+    bench = Workbench(["model=bert_tiny", "optimizer.learning_rate=0", "optimizer.weight_decay=0"])
+    step, batch = jax.jit(bench.step), host_batch(bench.spec, 0)
+    state, first = step(jax.jit(bench.state)(), batch)
+    _, second = step(state, batch)
+    assert float(first["loss"]) != float(second["loss"])
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("model", TINY)
+def test_several_steps_in_one_call_equal_single_steps(model, stacked):
+    bench = Workbench([f"model={model}", "precision=fp32", "optimizer=sgd"])
+    batches = [host_batch(bench.spec, seed if stacked else 0) for seed in range(3)]
+    state = jax.jit(bench.state)()
+    alone, step = state, jax.jit(bench.step)
+    for batch in batches:
+        alone, metrics = step(alone, batch)
+    fed = (
+        {name: np.stack([batch[name] for batch in batches]) for name in batches[0]} if stacked else batches[0]
+    )
+    together, last = jax.jit(repeat(bench.step, 3, stacked=stacked))(state, fed)
+    np.testing.assert_allclose(last["loss"], metrics["loss"], rtol=2e-4)
+    assert int(together.step) == 3
+    for name, array in alone.params.items():
+        np.testing.assert_allclose(together.params[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_one_step_per_call_adds_no_loop():
+    bench = Workbench(["model=resnet_tiny"])
+    assert repeat(bench.step, 1, stacked=False).__name__ == "step"
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_evaluation_counts_right_predictions(model):
+    bench = Workbench([f"model={model}"])
+    state = jax.jit(bench.state)()
+    evaluate = jax.jit(make_evaluation(bench.task, bench.structure))
+    batch = host_batch(bench.spec, 0)
+    labels = "label" if "label" in batch else "masked_labels"
+    predicted = _predictions(bench, state, batch)
+    assert int(evaluate(state.params, state.statistics, {**batch, labels: predicted})) == predicted.size
+    wrong = (predicted + 1) % 10
+    assert int(evaluate(state.params, state.statistics, {**batch, labels: wrong})) == 0
+
+
+def _predictions(bench, state, batch):
+    def predict(params, statistics, batch):
+        model = bench.structure.merge(params, statistics)
+        logits = bench.task._logits(model, batch, train=False, rngs=None)
+        return jnp.argmax(logits, -1)
+
+    return np.asarray(jax.jit(predict)(state.params, state.statistics, batch))
