@@ -353,7 +353,7 @@ def _unknown_limits(parts: Parts, devices: Any) -> Iterator[str]:
     if allocator.limit_bytes is None:
         yield f"limit_bytes: {allocator.limit_reason}"
     if devices.platform == "cpu" and parts.request.precision.peak_dtype == "bf16":
-        yield "precision: a CPU without bfloat16 units computes it by way of float32, slower than precision=fp32"
+        yield "precision: a CPU without bfloat16 units computes it in float32, with conversions"
     if devices.count > 1 and parts.request.model.family == "resnet":
         yield "batch_norm: statistics are over the global batch (synchronised between devices)"
 

@@ -22,6 +22,8 @@ from trainbench import sweep
 from trainbench.errors import ExitCode, UserError, nearest
 from trainbench.report.console import error_screen
 
+# The folders of trainbench/configs.
+GROUPS = ("model", "precision", "optimizer", "data", "measure")
 CONFIG_PATH = "pkg://trainbench.configs"
 USAGE = """\
 usage: python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...]
@@ -84,7 +86,7 @@ def _run(overrides: list[str]) -> int:
     try:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
-        raise _translated(error) from None
+        raise _translated(error, overrides) from None
     except OSError as error:
         raise UserError(
             f"the output directory cannot be made: {error.strerror}: {error.filename}",
@@ -111,16 +113,23 @@ def _benchmark(config: DictConfig, directory: Path, command: list[str]) -> ExitC
     return benchmark.run_and_show(tree, directory, shlex.join(command))
 
 
-def _translated(error: Exception) -> UserError:
+def _translated(error: Exception, overrides: list[str]) -> UserError:
     """Hydra's complaint as one of ours: the value, what is allowed, the fix."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         return _unknown_choice(str(error.missing_cfg_file), list(error.options))
     text = str(error)
     missing = re.search(r"Could not (?:override|append)[^']*'([\w./@-]+)'|Key '(\w+)' is not in struct", text)
     if missing and "Multiple values" not in text:
-        return _unknown_key(missing.group(1) or missing.group(2))
+        return _unknown_key(missing.group(1) or missing.group(2), overrides)
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read the override {error.override!r}", allowed="KEY=VALUE", fix=USAGE)
+    several = re.search(r"Ambiguous value for argument '(.+)'", text)
+    if several:
+        return UserError(
+            f"{several.group(1)} names several values, and this is not a sweep",
+            allowed="one value, or -m for a sweep over them",
+            fix=f"python -m trainbench -m {several.group(1)}",
+        )
     return UserError(text.splitlines()[0], fix=USAGE)
 
 
@@ -134,21 +143,29 @@ def _unknown_choice(missing: str, options: list[str]) -> UserError:
     )
 
 
-def _unknown_key(key: str) -> UserError:
-    known = _known_keys()
+def _unknown_key(key: str, overrides: list[str]) -> UserError:
+    known = _known_keys(overrides)
     near = nearest(key, known)
-    top_level = [name for name in known if "." not in name]
+    group = key.rpartition(".")[0]
+    beside = [name for name in known if name.rpartition(".")[0] == group]
+    if not beside:
+        beside = [name for name in known if "." not in name]
     return UserError(
         f"{key} is not a known key",
-        allowed=", ".join(top_level) + ", and GROUP.KEY as --cfg job shows them",
-        fix=f"did you mean {near}?" if near else "python -m trainbench --cfg job",
+        allowed=", ".join(beside),
+        fix=f"did you mean {near}?" if near else "python -m trainbench --cfg job shows all keys",
     )
 
 
-def _known_keys() -> list[str]:
+def _known_keys(overrides: list[str]) -> list[str]:
+    """All keys of the configuration that the chosen groups make up."""
+    chosen = [text for text in overrides if text.partition("=")[0] in GROUPS and "," not in text]
     with hydra.initialize_config_module(version_base="1.3", config_module="trainbench.configs"):
-        tree = OmegaConf.to_container(hydra.compose("config"), resolve=False)
-    return list(_flattened(tree))
+        try:
+            tree = hydra.compose("config", chosen)
+        except HydraException:
+            tree = hydra.compose("config")
+    return [*_flattened(OmegaConf.to_container(tree, resolve=False)), "hydra.run.dir", "hydra.sweep.dir"]
 
 
 def _flattened(tree: Any, prefix: str = "") -> Sequence[str]:

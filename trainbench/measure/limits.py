@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class Violation:
     """A measured figure above its limit, which makes the measurement void."""

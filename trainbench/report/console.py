@@ -29,6 +29,7 @@ __all__ = ["ProgressLine", "autos", "block_text", "error_screen", "summary", "sw
 
 _WIDTH = 110  # columns at which free text is cut; the result file has it in full
 _LABEL = 12
+_COMPARISON_WIDTH = 170  # a published figure with how it differs: wrapped by the terminal rather than cut
 _LEAST_DIFFERENCES = 30
 _MOST_LINES = 10
 _MOST_COMPARISONS = 4
@@ -231,17 +232,19 @@ def _published(result: Result, most: int) -> list[str]:
 def _comparison(figure: Comparison, unit: str) -> str:
     """One figure with the ratio of this run to it, and how the two differ."""
     ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
-    text = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio} · "
-    text += "like for like" if figure.like_for_like else "not like for like"
-    if not figure.differences:
+    kind = "like for like" if figure.like_for_like else "not like for like"
+    text = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio} · {kind}"
+    # Both accelerators stand in the summary already: this one's name above, the run's own in the second line.
+    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
+    if not listed:
         return text
     text += ", though: " if figure.like_for_like else ": "
-    return text + _differences(figure.differences, max(_WIDTH - _LABEL - len(text), _LEAST_DIFFERENCES))
+    return text + _differences(listed, max(_COMPARISON_WIDTH - _LABEL - len(text), _LEAST_DIFFERENCES))
 
 
 def _differences(differences: Sequence[str], width: int) -> str:
     """As many whole differences as fit into `width` columns, at least one, and how many are left out."""
-    width -= len("; +99")
+    width -= len("; +99 more")
     words = [_published_side(difference) for difference in differences]
     shown = [clip(words[0], width)]
     for word in words[1:]:
@@ -249,9 +252,10 @@ def _differences(differences: Sequence[str], width: int) -> str:
             break
         shown.append(word)
     left = len(words) - len(shown)
-    return "; ".join(shown) + (f"; +{left}" if left else "")
+    return "; ".join(shown) + (f"; +{left} more" if left else "")
 
 
 def _published_side(difference: str) -> str:
     """The published half of "data: published real, here synthetic"; the other stands in the first lines."""
-    return difference.partition(", here ")[0].replace(": published ", " ", 1)
+    published = difference.partition(", here ")[0].replace(": published ", " ", 1)
+    return published.partition(" (")[0]
