@@ -97,7 +97,7 @@ def test_long_differences_are_cut_and_counted():
     )
     text = summary(changed(examples.ok_gpu(), comparisons=(long,)))[-1]
     assert len(text) <= 170
-    assert text.endswith("…; +2")
+    assert text.endswith("…; +2 more")
     assert "no ratio" in text
 
 
