@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-# Two devices, so that sharding over several is exercised on every machine; set before JAX starts.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+from trainbench.hardware.flags import YNN_FUSION
+
+# Set before JAX starts. Two devices, so that sharding over several is exercised on every machine; and the
+# option that trainbench gives its own programs, for those that tests compile by themselves.
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=2 --{YNN_FUSION}=")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """Everything that trainbench chooses by itself, each as (value, reason)."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trainbench.config import Request
+from trainbench.hardware.flags import compiler_options
 from trainbench.measure.plan import Plan
 from trainbench.training.task import Task
 
@@ -35,6 +37,7 @@ class RunConfig:
     input: str
     batch_size: int
     plan: Plan
+    compiler_options: Mapping[str, str]
     autos: Mapping[str, Auto]
 
     @property
@@ -58,7 +61,11 @@ def resolve(request: Request, task: Task, platform: str) -> RunConfig:
     steps = chosen("steps", request.steps, _steps(request, task, platform, batch_size))
     warmup = chosen("warmup", request.warmup, _warmup(request, platform, steps))
     input_mode = chosen("input", request.input, _input(request))
-    return RunConfig(request, input_mode, batch_size, _plan(request, platform, steps, warmup, autos), autos)
+    plan = _plan(request, platform, steps, warmup, autos)
+    options, reason = compiler_options(platform, os.environ)
+    if options:
+        autos["compiler_options"] = Auto(options, reason)
+    return RunConfig(request, input_mode, batch_size, plan, options, autos)
 
 
 def _batch_size(request: Request, task: Task, platform: str) -> Auto:

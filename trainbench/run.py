@@ -114,6 +114,7 @@ def run(parts: Parts, progress: ProgressLine) -> None:
         donate=(0,),
         out_shardings=(replicated, replicated),
         matmul_precision=request.precision.matmul_precision,
+        compiler_options=config.compiler_options,
         on_phase=progress.phase,
     )
     executable = parts.executable = interruptible(compile_step)
@@ -122,7 +123,10 @@ def run(parts: Parts, progress: ProgressLine) -> None:
 
     # State and input
     progress.phase("initialising parameters")
-    state: TrainState = interruptible(jax.jit(make_state, out_shardings=replicated))
+    make_state_there = jax.jit(
+        make_state, out_shardings=replicated, compiler_options=dict(config.compiler_options)
+    )
+    state: TrainState = interruptible(make_state_there)
     put = functools.partial(jax.device_put, device=batch_sharding)
     feed = open_feed(config, task, spec, put, devices.count)
 
@@ -146,7 +150,7 @@ def run(parts: Parts, progress: ProgressLine) -> None:
     # Held-out accuracy
     if config.input == "real" and not parts.timing.interrupted:
         progress.phase("evaluating")
-        parts.accuracy = held_out_accuracy(request, task, structure, program.state)
+        parts.accuracy = held_out_accuracy(config, task, structure, program.state)
 
 
 def show(progress: ProgressLine, sample_unit: str, samples_per_step: int, state: Progress) -> None:
@@ -237,13 +241,13 @@ def data_directory(request: Request) -> Path:
 
 
 def held_out_accuracy(
-    request: Request, task: Task, structure: Structure, state: TrainState
+    config: RunConfig, task: Task, structure: Structure, state: TrainState
 ) -> tuple[float, int]:
     """(fraction right, samples) over the test split, in evaluation mode."""
     from trainbench.data import digits
 
-    samples = digits.whole(data_directory(request), "test")
-    evaluate = jax.jit(make_evaluation(task, structure))
+    samples = digits.whole(data_directory(config.request), "test")
+    evaluate = jax.jit(make_evaluation(task, structure), compiler_options=dict(config.compiler_options))
     count = len(samples["label"])
     right = 0
     for start in range(0, count, EVALUATION_BATCH):

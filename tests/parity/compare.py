@@ -26,8 +26,8 @@ def assert_gradients_close(ours: Arrays, theirs: Arrays) -> None:
     """As `assert_close`, except for the gradient of attention's key bias, which is exactly zero.
 
     That bias adds the same number to all logits of a query, and the softmax ignores it. Both sides return
-    rounding noise, so there is nothing to compare, but both must be noise: below TOLERANCE of the query bias's
-    gradient.
+    rounding noise, so there is nothing to compare, but both must be noise: below TOLERANCE of the gradient of
+    the query bias.
     """
     for path in theirs:
         if path.endswith("/key/bias"):

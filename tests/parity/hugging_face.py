@@ -129,8 +129,8 @@ def randomise(model: Any) -> None:
 def shrink_branches(model: Any) -> None:
     """Small scales in each residual branch's last norm, near the zero that Goyal et al. 2017 start from.
 
-    At scale 1 a random ResNet-50 in training mode amplifies float32 rounding until torch's own gradients differ
-    by 10 % between float32 and float64, and nothing could be compared.
+    At scale 1 a random ResNet-50 in training mode amplifies rounding until torch's own gradients differ by
+    10 % between float32 and float64, and nothing could be compared.
     """
     with torch.no_grad():
         for name, tensor in model.named_parameters():

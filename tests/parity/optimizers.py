@@ -12,9 +12,9 @@ LEARNING_RATE = 1e-2
 MOMENTUM = 0.9
 # Strong enough that tensors whose gradient is zero move too.
 WEIGHT_DECAY = 0.1
-# AdamW divides a gradient by its own size, which turns rounding noise into full steps. This epsilon lies above
-# the noise, so that an element without a real gradient hardly moves on either side.
-ADAM_EPSILON = 1e-4
+# AdamW divides a gradient by its own size, which turns rounding noise into full steps. This epsilon lies far
+# above the noise, so that an element without a real gradient hardly moves on either side.
+ADAM_EPSILON = 1e-3
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_five_steps(config, pair):
     batches = []
     for step in range(5):
         seeds = range(step * CANDIDATES, (step + 1) * CANDIDATES)
-        batches.append(clearest(twin, (make_batch(config, 65, 4, seed) for seed in seeds), train=True))
+        batches.append(clearest(twin, (make_batch(config, 33, 4, seed) for seed in seeds), train=True))
         hugging_face.run_step(twin, optimizer, to_torch(batches[-1]))
     after = ours.run_steps(ours.filled(resnet, config, before), ours.image_loss, pair.ours, batches)
     assert_close(after, hugging_face.state_of(twin))

@@ -7,7 +7,7 @@ instead of compiling again.
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def compile_function(
     donate: tuple[int, ...] = (),
     out_shardings: Any = None,
     matmul_precision: str | None = None,
+    compiler_options: Mapping[str, str] | None = None,
     on_phase: Callable[[str], None] | None = None,
 ) -> Executable:
     """Trace, lower and compile `function` for abstract arguments.
@@ -85,7 +86,7 @@ def compile_function(
         lowered_at = time.perf_counter()
         say("compiling")
         with counting_compilations() as seen:
-            compiled = lowered.compile()
+            compiled = lowered.compile(compiler_options=dict(compiler_options or {}) or None)
         compiled_at = time.perf_counter()
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
