@@ -20,7 +20,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev
@@ -35,7 +35,7 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 
 test-accelerator: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m accelerator
+	$(BIN)/python -m pytest -m accelerator -rs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -144,31 +144,82 @@ def _last_layer(model: Any, block: str) -> int:
 
 
 def clearance(twin: Twin, inputs: dict[str, Any], *, train: bool) -> float:
-    """The smallest |input| of any ReLU, over that ReLU's root mean square.
+    """How far this batch stays from the points where a ResNet's gradient jumps, relative to the activations.
 
-    The gradient jumps where a ReLU's input changes sign, so two float32 programs agree on it only where all
-    inputs are further from 0 than rounding.
+    A ReLU's gradient jumps where its input changes sign, max-pool's where two of its inputs swap places. Two
+    float32 programs agree on a gradient only if every activation is further from these points than rounding.
     """
-    smallest = []
+    distances = []
 
     def watch(module: Any, inputs: Any) -> None:
         values = inputs[0].detach()
-        smallest.append((values.abs().min() / values.square().mean().sqrt()).item())
+        nearest = _smallest_lead(values) if isinstance(module, torch.nn.MaxPool2d) else values.abs().min()
+        distances.append((nearest / values.square().mean().sqrt()).item())
+
+    kinds = (torch.nn.ReLU, torch.nn.MaxPool2d)
+    watched = [module for module in twin.model.modules() if isinstance(module, kinds)]
+    _forward_with_hooks(twin, inputs, [(module, watch) for module in watched], train=train)
+    return min(distances)
+
+
+def _smallest_lead(values: Any) -> Any:
+    """By how much the largest input of a 3x3/2 pool exceeds the second, where it is positive, at least."""
+    batch, channels = values.shape[:2]
+    padded = torch.nn.functional.pad(values, (1, 1, 1, 1), value=-1.0)
+    windows = torch.nn.functional.unfold(padded, 3, stride=2).reshape(batch, channels, 9, -1)
+    first, second = windows.topk(2, dim=2).values.unbind(2)
+    return (first - second)[first > 0].min()
+
+
+def move_away_from_zero(twin: Twin, inputs: dict[str, Any], *, train: bool) -> None:
+    """Shifts the biases of a ResNet's norms so that on this batch no ReLU input is near 0.
+
+    Each channel's zero is put into the widest gap between that channel's values around it. The layers are
+    visited in the order of one forward pass, in which later layers already see the shifted values.
+    """
+
+    def shift(bias: Any) -> Any:
+        def hook(module: Any, inputs: Any) -> Any:
+            zero = torch.stack([_widest_gap(channel) for channel in inputs[0].transpose(0, 1).flatten(1)])
+            bias.sub_(zero)
+            return inputs[0] - zero[:, None, None]
+
+        return hook
 
     hooks = [
-        module.register_forward_pre_hook(watch)
+        (module.activation, shift(_norm_before(module).bias))
         for module in twin.model.modules()
-        if isinstance(module, torch.nn.ReLU)
+        if isinstance(getattr(module, "activation", None), torch.nn.ReLU)
     ]
+    _forward_with_hooks(twin, inputs, hooks, train=train)
+
+
+def _norm_before(module: Any) -> Any:
+    """The norm whose bias adds to the input of a module's activation: its own, or its branch's last."""
+    return module.normalization if hasattr(module, "normalization") else module.layer[-1].normalization
+
+
+def _widest_gap(values: Any) -> Any:
+    """The middle of the widest gap between neighbouring values within a fifth of a deviation of 0."""
+    reach = 0.2 * values.std()
+    near = torch.cat([values[values.abs() < reach], torch.stack([-reach, reach])]).sort().values
+    widest = near.diff().argmax()
+    return (near[widest] + near[widest + 1]) / 2
+
+
+def _forward_with_hooks(
+    twin: Twin, inputs: dict[str, Any], hooks: list[tuple[Any, Any]], *, train: bool
+) -> None:
+    """One forward pass with a hook before each given module; running statistics stay as they were."""
+    handles = [module.register_forward_pre_hook(hook) for module, hook in hooks]
     statistics = {name: buffer.clone() for name, buffer in twin.model.named_buffers()}
     twin.model.train(train)
     with torch.no_grad():
         twin.model(**inputs)
         for name, buffer in twin.model.named_buffers():
             buffer.copy_(statistics[name])
-    for hook in hooks:
-        hook.remove()
-    return min(smallest)
+    for handle in handles:
+        handle.remove()
 
 
 def state_of(twin: Twin) -> Arrays:

@@ -8,10 +8,12 @@ import optax
 
 from tests.parity.hugging_face import Twin, torch
 
-LEARNING_RATE = 1e-2
-MOMENTUM = 0.9
-# Strong enough that tensors whose gradient is zero move too.
-WEIGHT_DECAY = 0.1
+SGD_LEARNING_RATE = 1e-2
+SGD_MOMENTUM = 0.9
+# The decays are strong enough that tensors whose gradient is zero move too.
+SGD_WEIGHT_DECAY = 0.1
+ADAM_LEARNING_RATE = 1e-3
+ADAM_WEIGHT_DECAY = 1.0
 # AdamW divides a gradient by its own size, which turns rounding noise into full steps. This epsilon lies far
 # above the noise, so that an element without a real gradient hardly moves on either side.
 ADAM_EPSILON = 1e-3
@@ -30,9 +32,9 @@ def torch_sgd(twin: Twin) -> Any:
     """SGD with Nesterov momentum; the weight decay is part of the gradient."""
     return torch.optim.SGD(
         twin.model.parameters(),
-        lr=LEARNING_RATE,
-        momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY,
+        lr=SGD_LEARNING_RATE,
+        momentum=SGD_MOMENTUM,
+        weight_decay=SGD_WEIGHT_DECAY,
         nesterov=True,
     )
 
@@ -40,7 +42,7 @@ def torch_sgd(twin: Twin) -> Any:
 def torch_adamw(twin: Twin) -> Any:
     """AdamW with default betas; the weight decay is apart from the gradient."""
     return torch.optim.AdamW(
-        twin.model.parameters(), lr=LEARNING_RATE, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY
+        twin.model.parameters(), lr=ADAM_LEARNING_RATE, eps=ADAM_EPSILON, weight_decay=ADAM_WEIGHT_DECAY
     )
 
 
@@ -48,11 +50,15 @@ PAIRS = [
     Pair(
         "SGD",
         optax.chain(
-            optax.add_decayed_weights(WEIGHT_DECAY),
-            optax.sgd(LEARNING_RATE, momentum=MOMENTUM, nesterov=True),
+            optax.add_decayed_weights(SGD_WEIGHT_DECAY),
+            optax.sgd(SGD_LEARNING_RATE, momentum=SGD_MOMENTUM, nesterov=True),
         ),
         torch_sgd,
     ),
-    Pair("AdamW", optax.adamw(LEARNING_RATE, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY), torch_adamw),
+    Pair(
+        "AdamW",
+        optax.adamw(ADAM_LEARNING_RATE, eps=ADAM_EPSILON, weight_decay=ADAM_WEIGHT_DECAY),
+        torch_adamw,
+    ),
 ]
 PAIR_NAMES = [pair.name for pair in PAIRS]
