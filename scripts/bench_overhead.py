@@ -3,8 +3,8 @@
     python scripts/bench_overhead.py model=resnet_tiny batch_size=8
 
 Both sides run the same executable on the same resident batch, in turns in one process. The bare loop issues
-all its calls and waits once at the end; the harness runs `measure` with its warm-up, its blocks and its guards.
-Each round gives one ratio harness/bare; printed are the median ratio and its 95 % interval.
+all its calls and waits once at the end; the harness runs `measure`, with warm-up, blocks and guards. Each round
+gives one ratio harness/bare; printed are the median ratio and its 95 % interval.
 """
 
 import sys
