@@ -2,89 +2,90 @@
 
     python scripts/bench_overhead.py model=resnet_tiny batch_size=8
 
-Both sides run the same executable on the same resident batch, in turns in one process. The bare loop issues
-all its calls and waits once at the end; the harness runs `measure`, with warm-up, blocks and guards. Each round
-gives one ratio harness/bare; printed are the median ratio and its 95 % interval.
+Both sides run the executable, the batch and the number of steps that `python -m trainbench` would use with
+the same overrides, in turns in one process. The bare loop issues all its calls and waits once at the end; the
+harness measures as it always does, in blocks with guards. Each round gives one ratio of the mean step times;
+printed are the median ratio and its 95 % interval.
 """
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import hydra
 import jax
 from omegaconf import OmegaConf
 
-from trainbench import config, run
-from trainbench.data.feed import Resident
+from trainbench import autos, config, workload
+from trainbench.data.feed import DeviceBatch, Resident
 from trainbench.data.synthetic import host_batch
 from trainbench.measure.blocks import measure
 from trainbench.measure.guards import TimedWindow
-from trainbench.measure.plan import Plan
 from trainbench.measure.statistics import summarise
+from trainbench.run import time_of_one_call
 from trainbench.training import compile as aot
-from trainbench.training import optimizer as optimizers
-from trainbench.training.program import TrainingProgram
-from trainbench.training.state import Structure, TrainState, init
-from trainbench.training.step import make_step
+from trainbench.training.device import local_devices
+from trainbench.training.program import TrainingProgram, first_call
+from trainbench.training.state import TrainState
 
-ROUNDS = 24
-BLOCKS = 6
-BLOCK_TARGET_S = 0.5
+ROUNDS = 20
 
 
 def main() -> None:
     """Print the ratio for the given overrides."""
     aot.enable_compilation_cache()
-    with hydra.initialize_config_module(version_base="1.3", config_module="trainbench.configs"):
-        composed = hydra.compose("config", sys.argv[1:] or ["model=resnet_tiny", "batch_size=8"])
-    request = config.parse(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
-    batch_size = request.batch_size or request.model.batch_size
-    task, build_model = run.make_task(request), run.model_builder(request)
-    structure = Structure.of(build_model)
-    optimizer = optimizers.build(request.optimizer, batch_size)
-    spec = task.batch_spec(batch_size)
-
-    def fresh_state() -> TrainState:
-        return init(structure, build_model, optimizer, request.seed)
-
-    batch = jax.device_put(host_batch(spec, request.seed))
-    abstract_state = jax.eval_shape(fresh_state)
-    step = aot.compile_function(make_step(task, structure, optimizer), abstract_state, batch, donate=(0,))
-    make_state = jax.jit(fresh_state)
-    program = TrainingProgram(step.call, make_state(), Resident(batch), 1)
-    bare_state = make_state()
-
-    calls = max(1, round(BLOCK_TARGET_S / time_one(program)))
-    plan = Plan(
-        calls=calls * BLOCKS, calls_per_block=calls, warmup_min_calls=0, warmup_max_calls=3 * calls, window=3
+    request = config.parse(composed(sys.argv[1:] or ["model=resnet_tiny", "batch_size=8"]))
+    task, platform = workload.make_task(request), local_devices().platform
+    settled = autos.resolve(request, task, platform, device_count=1)
+    work = workload.build(request, task, settled.batch_size)
+    options = dict(settled.compiler_options)
+    batch = jax.device_put(host_batch(work.spec, request.seed))
+    step = aot.compile_function(
+        work.step,
+        work.abstract_state,
+        batch,
+        donate=(0,),
+        matmul_precision=request.precision.matmul_precision,
+        compiler_options=options,
     )
+    make_state = jax.jit(work.make_state, compiler_options=options)
+    program, state = TrainingProgram(step.call, make_state(), Resident(batch), 1), make_state()
+    first_call(program)
+    plan, _ = autos.plan(settled, platform, time_of_one_call(program))
+
+    def harness() -> float:
+        timing = measure(program, plan, guard=TimedWindow())
+        return sum(timing.block_s) / timing.timed_steps
+
+    def bare() -> float:
+        nonlocal state
+        seconds, state = bare_loop(step.call, state, batch, plan.calls)
+        return seconds
+
     ratios = []
     for number in range(ROUNDS):
-        bare_first = number % 2 == 0
-        if bare_first:
-            bare_s, bare_state = bare_loop(step.call, bare_state, batch, plan.calls)
-        harness_s = summarise(measure(program, plan, guard=TimedWindow()).step_times_s).median
-        if not bare_first:
-            bare_s, bare_state = bare_loop(step.call, bare_state, batch, plan.calls)
-        ratios.append(bare_s / harness_s)
-        print(f"round {number + 1:2}: harness/bare = {ratios[-1]:.4f}", file=sys.stderr)
+        order = (bare, harness) if number % 2 else (harness, bare)
+        seconds = {side: side() for side in order}
+        ratios.append(seconds[bare] / seconds[harness])
+        print(f"round {number + 1:2}: {ratios[-1]:.4f}", file=sys.stderr)
     summary = summarise(ratios)
     assert summary.ci95 is not None
     low, high = summary.ci95
-    print(f"bare step {bare_s * 1e3:.2f} ms, {ROUNDS} rounds of {plan.calls} steps on each side")
+    print(f"step {seconds[bare] * 1e3:.2f} ms; {ROUNDS} rounds of {plan.calls} steps in {plan.blocks} blocks")
     print(f"samples/s, harness / bare loop = {summary.median:.4f}, 95 % interval [{low:.4f}, {high:.4f}]")
 
 
-def time_one(program: TrainingProgram) -> float:
-    """Seconds of one call after two that warm up."""
-    for _ in range(3):
-        started = time.perf_counter()
-        program.issue()
-        program.fence()
-    return time.perf_counter() - started
+def composed(overrides: list[str]) -> dict[str, Any]:
+    """The configuration of these overrides."""
+    with hydra.initialize_config_module(version_base="1.3", config_module="trainbench.configs"):
+        tree: Any = OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
+    return dict(tree)
 
 
-def bare_loop(call, state, batch, calls: int):  # type: ignore[no-untyped-def]
+def bare_loop(
+    call: Callable[..., Any], state: TrainState, batch: DeviceBatch, calls: int
+) -> tuple[float, TrainState]:
     """(seconds per step, state) of the loop that anybody would write."""
     jax.block_until_ready(state)
     started = time.perf_counter()

@@ -8,7 +8,7 @@ import hydra
 from omegaconf import OmegaConf
 
 import trainbench
-from trainbench import config, run
+from trainbench import config, workload
 from trainbench.config import Request
 from trainbench.training import optimizer as optimizers
 from trainbench.training.state import Structure, TrainState, init
@@ -40,8 +40,8 @@ class Workbench:
     def __init__(self, overrides: Sequence[str], batch_size: int = 4) -> None:
         self.request = request(*overrides)
         self.batch_size = batch_size
-        self.task: Task = run.make_task(self.request)
-        self.build_model = run.model_builder(self.request)
+        self.task: Task = workload.make_task(self.request)
+        self.build_model = workload.model_builder(self.request)
         self.structure = Structure.of(self.build_model)
         self.optimizer = optimizers.build(self.request.optimizer, batch_size)
         self.spec = self.task.batch_spec(batch_size)

@@ -1,49 +1,90 @@
 import pytest
 
 from tests.building import request
-from trainbench import run
-from trainbench.autos import resolve
+from trainbench import autos, workload
 
 
-def resolved(platform, *overrides):
+def resolved(platform, *overrides, devices=1):
     asked = request(*overrides)
-    return resolve(asked, run.make_task(asked), platform)
+    return autos.resolve(asked, workload.make_task(asked), platform, devices)
 
 
-def test_accelerators_get_the_published_batch_and_the_full_count():
+def planned(platform, *overrides, call_s=1.0):
+    return autos.plan(resolved(platform, *overrides), platform, call_s)
+
+
+def test_accelerators_get_the_models_batch_and_the_full_count():
     config = resolved("gpu")
-    assert config.batch_size == 256
-    assert (config.plan.calls, config.plan.blocks) == (300, 30)
-    assert "published" in config.autos["batch_size"].reason
+    assert (config.batch_size, config.steps) == (256, 300)
+    assert "small" not in config.autos["batch_size"].reason
 
 
 def test_a_cpu_gets_less_and_is_told_so():
     config = resolved("cpu")
     assert 2 <= config.batch_size <= 8
-    assert 10 <= config.plan.calls <= 40
+    assert 10 <= config.steps <= 40
     assert "CPU" in config.autos["batch_size"].reason
     assert "CPU" in config.autos["steps"].reason
 
 
-def test_what_was_asked_for_is_not_chosen():
-    config = resolved("cpu", "batch_size=3", "steps=24", "warmup=2", "input=host")
-    assert (config.batch_size, config.plan.calls, config.plan.warmup_min_calls) == (3, 24, 2)
-    assert set(config.autos) <= {"optimizer", "compiler_options"}
+def test_a_tiny_model_on_a_cpu_keeps_its_batch_and_is_not_told_otherwise():
+    auto = resolved("cpu", "model=resnet_tiny").autos["batch_size"]
+    assert auto.value == 64
+    assert "small" not in auto.reason
 
 
-@pytest.mark.parametrize("steps", [1, 2, 7, 10, 12, 29, 30, 31, 97, 100, 101, 400, 997])
-def test_steps_are_kept_or_rounded_up_to_equal_blocks_and_said(steps):
-    config = resolved("gpu", f"steps={steps}", "warmup=1")
-    timed = config.plan.calls
-    assert steps <= timed < steps + config.plan.blocks
-    assert timed == config.plan.blocks * config.plan.calls_per_block
-    assert config.plan.blocks >= min(steps, 20)
-    assert (timed == steps) or config.autos["steps"].value == timed
+def test_what_was_asked_for_is_not_called_chosen():
+    config = resolved("gpu", "batch_size=3", "steps=24", "warmup=2", "input=host", "optimizer=adamw")
+    assert (config.batch_size, config.steps, config.warmup, config.input) == (3, 24, 2, "host")
+    assert config.autos == {}
+
+
+def test_the_models_own_optimizer_has_its_reason_and_another_has_none():
+    assert resolved("gpu").autos["optimizer"].value == "sgd"
+    assert "optimizer" not in resolved("gpu", "optimizer=lars").autos
+
+
+def test_the_scaled_learning_rate_is_recorded():
+    auto = resolved("gpu", "batch_size=128", devices=8).autos["learning_rate"]
+    assert auto.value == pytest.approx(0.1 * 1024 / 256)
+    assert "1024" in auto.reason
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 10, 12, 29, 30, 31, 37, 53, 97, 100, 101, 400, 997])
+def test_steps_are_kept_or_rounded_up_a_little_and_said(steps):
+    plan, chosen = planned("gpu", f"steps={steps}", "warmup=1")
+    assert steps <= plan.calls <= steps * 1.06
+    assert plan.calls == plan.blocks * plan.calls_per_block
+    assert plan.blocks >= min(steps, 20)
+    assert plan.calls == steps or chosen["steps"].value == plan.calls
+
+
+@pytest.mark.parametrize(
+    ("call_s", "blocks"),
+    [
+        (0.1, 30),  # 30 s: a second each
+        (0.01, 10),  # 3 s: 0.3 s each, as few blocks as allowed
+        (0.02, 12),  # 6 s: 0.5 s each
+        (0.0001, 10),
+        (3.0, 100),  # 900 s: nine seconds each
+    ],
+)
+def test_blocks_are_neither_too_short_nor_too_long(call_s, blocks):
+    plan, chosen = planned("gpu", call_s=call_s)
+    assert plan.blocks == blocks
+    assert ("blocks" in chosen) == (blocks != 30)
+
+
+@pytest.mark.parametrize("steps", [300, 30_000, 1_000_000])
+@pytest.mark.parametrize("call_s", [0.001, 0.1, 10.0])
+def test_a_warm_up_can_always_be_long_enough_for_its_criterion(steps, call_s):
+    plan, _ = planned("gpu", f"steps={steps}", call_s=call_s)
+    assert plan.warmup_max_blocks >= plan.warmup_min_blocks + plan.window
 
 
 @pytest.mark.parametrize("per_call", [1, 2, 5])
 def test_steps_per_call_changes_calls_not_steps(per_call):
-    plan = resolved("gpu", f"steps_per_call={per_call}").plan
+    plan, _ = planned("gpu", f"steps_per_call={per_call}")
     assert plan.calls * plan.steps_per_call == 300
 
 
@@ -52,7 +93,14 @@ def test_real_data_is_read_and_synthetic_data_resident():
     assert resolved("cpu", "model=vit_tiny").input == "resident"
 
 
-@pytest.mark.parametrize("preset", ["quick", "standard", "thorough"])
-def test_presets_grow(preset):
-    plan = resolved("gpu", f"measure={preset}").plan
-    assert plan.calls == {"quick": 60, "standard": 300, "thorough": 1200}[preset]
+@pytest.mark.parametrize(("preset", "steps"), [("quick", 60), ("standard", 300), ("thorough", 1200)])
+def test_presets_grow(preset, steps):
+    assert resolved("gpu", f"measure={preset}").steps == steps
+
+
+def test_an_option_that_the_compiler_does_not_know_is_left_out_and_said(monkeypatch):
+    monkeypatch.setattr(autos, "accepted", lambda options: False)
+    monkeypatch.delenv("XLA_FLAGS")
+    config = resolved("cpu")
+    assert config.compiler_options == {}
+    assert "unknown" in config.autos["compiler_options"].reason

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import trainbench
+from trainbench import cli, config, shipped, sweep
+from trainbench.errors import ExitCode
 from trainbench.results.record import schema
 
 FAST = ["measure=quick", "steps=6", "warmup=1"]
@@ -124,6 +128,8 @@ MISTAKES = [
     (["rnu"], ["rnu", "run"]),
     (["model=[resnet50"], ["model=[resnet50"]),
     (["+nonsense=1"], ["nonsense"]),
+    (["~model"], ["model is missing"]),
+    (["model=null"], ["model=null is not known", "resnet50"]),
 ]
 
 
@@ -137,6 +143,176 @@ def test_mistakes_end_on_one_clear_screen(run, tmp_path, arguments, said):
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) <= 12
     assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.fixture
+def command_line(monkeypatch, tmp_path, capsys):
+    """The command line in this process, for what ends before a benchmark starts: (code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def call(*arguments):
+        code = cli.main(arguments)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+QUICK_MISTAKES = [
+    (["optimizer=null"], ["optimizer=null is not known", "adamw"]),
+    (["optimizer=3"], ["optimizer=3 is not known", "adamw"]),
+    (["model=3"], ["model=3 is not known", "resnet50"]),
+    (["optimizer.b1=0.9"], ["optimizer.b1 is not a known key", "optimizer.momentum", "-p optimizer"]),
+    (["optimizer.momentun=0.9"], ["did you mean optimizer.momentum?"]),
+    (["optimzer.momentum=0.9"], ["did you mean optimizer.momentum?"]),
+    (["batch_size=${foo}"], ["'foo' not found"]),
+    (["seed=1,2"], ["seed=1,2 names several values", "-m seed=1,2"]),
+    (["--multirun", "--cfg", "job"], ["--multirun, --cfg"]),
+    (["--resolve"], ["--resolve"]),
+    (["--cfg", "jbo"], ["jbo"]),
+    (["--mutlirun", "seed=1"], ["--mutlirun is not an option", "did you mean --multirun?"]),
+    (["-z"], ["-z is not an option", "--cfg"]),
+    (["--config-dir", "nowhere"], ["nowhere"]),
+    (["--package"], ["expected one argument"]),
+    (["helps"], ["'helps' is neither a verb"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), QUICK_MISTAKES)
+def test_mistakes_found_while_composing(command_line, arguments, said):
+    code, output, errors = command_line(*arguments)
+    assert code == 2
+    for words in (*said, "fix:"):
+        assert words in errors
+    assert output == ""
+    assert len(errors.splitlines()) <= 6
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["--help"], ["model=vit", "--help"], ["run", "-h"]])
+def test_help_names_everything_that_can_be_typed(command_line, arguments):
+    code, output, _ = command_line(*arguments)
+    assert code == 0
+    words = set(re.findall(r"[\w.]+", output))
+    expected = {*config.KEYS, *config.INPUTS, *cli.VERBS, *(str(int(code)) for code in ExitCode)}
+    expected |= {name for group in shipped.GROUPS for name in shipped.names(group)}
+    assert expected <= words
+    assert max(map(len, output.splitlines())) <= 100
+    assert "hydra is" not in output.lower()
+
+
+def test_version(command_line):
+    assert command_line("--version") == (0, f"trainbench {trainbench.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--cfg", "job"], "name: resnet50"),
+        (["model=vit", "--cfg=job", "seed=7"], "seed: 7"),
+        (["-c", "job", "-p", "optimizer"], "learning_rate: 0.1"),
+        (["--cfg", "job", "--resolve"], "name: resnet50"),
+        (["--config-dir", "mine", "measure=short", "--cfg", "job"], "steps: 7"),
+    ],
+)
+def test_hydras_own_options_work_and_mix_with_overrides(command_line, tmp_path, arguments, shown):
+    (tmp_path / "mine" / "measure").mkdir(parents=True)
+    (tmp_path / "mine" / "measure" / "short.yaml").write_text("name: short\nsteps: 7\n")
+    code, output, _ = command_line(*arguments)
+    assert code == 0
+    assert shown in output
+
+
+def test_hydras_info_works(run):
+    done = run("--info", "defaults")  # in a process of its own, since it changes the root logger
+    assert done.returncode == 0
+    assert "optimizer/sgd" in done.stdout
+
+
+class FakePoints:
+    """Stands for the processes of a sweep: notes each point, and ends as told."""
+
+    def __init__(self, endings):
+        self.endings = list(endings)
+        self.seen = []
+
+    def __call__(self, overrides, varied, directory):
+        self.seen.append(" ".join(varied))
+        ending = self.endings.pop(0)
+        if isinstance(ending, BaseException):
+            raise ending
+        return sweep.Point(" ".join(varied), ending, None, "a note")
+
+
+@pytest.mark.parametrize("arguments", [["-m", "seed=1,2,3"], ["model=vit", "-m", "seed=1,2,3", "steps=9"]])
+def test_a_sweep_ends_with_a_table_of_all_points(command_line, monkeypatch, arguments):
+    points = FakePoints([0, 3, 0])
+    monkeypatch.setattr(sweep, "run_point", points)
+    code, output, _ = command_line(*arguments)
+    assert points.seen == ["seed=1", "seed=2", "seed=3"]
+    assert code == 0
+    assert all(seen in output for seen in points.seen)
+
+
+def test_ctrl_c_ends_a_sweep_with_the_table_of_what_there_is(command_line, monkeypatch):
+    for endings in ([0, KeyboardInterrupt(), 0], [0, 130, 0]):
+        points = FakePoints(endings)
+        monkeypatch.setattr(sweep, "run_point", points)
+        code, output, errors = command_line("-m", "seed=1,2,3")
+        assert code == 130
+        assert points.seen == ["seed=1", "seed=2"]
+        assert "seed=1" in output
+        assert "interrupted" in errors
+
+
+def test_a_point_that_raises_ends_a_sweep_with_the_table_of_what_there_is(command_line, monkeypatch, capsys):
+    points = FakePoints([0, RuntimeError("a bug"), 0])
+    monkeypatch.setattr(sweep, "run_point", points)
+    with pytest.raises(RuntimeError, match="a bug"):
+        command_line("-m", "seed=1,2,3")
+    assert points.seen == ["seed=1", "seed=2"]
+    assert "seed=1" in capsys.readouterr().out
+
+
+def test_ctrl_c_during_the_imports_ends_quietly(run):
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'trainbench.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from trainbench.__main__ import main; main()\n"
+    )
+    done = run(module=("-c", program))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_ascii_terminal_gets_question_marks_instead_of_a_traceback(run):
+    arguments = ("model=resnet_tiny", "batch_size=8", *FAST)
+    done = run(*arguments, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stdout
+    assert "?" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_stops_reading_is_no_error(environment, tmp_path, unbuffered):
+    command = [sys.executable, "-m", "trainbench", "--cfg", "job"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        process = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert process.stderr == ""
+    assert process.returncode == (141 if unbuffered else 0)
 
 
 def test_an_unwritable_directory_is_found_before_anything_runs(run, tmp_path):

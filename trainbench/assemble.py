@@ -1,11 +1,15 @@
 """From the parts of a run to its record, and the verdict on whether the numbers may be believed."""
 
+import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
+
+import jax
 
 from trainbench.hardware import machine
+from trainbench.measure.blocks import Timing
 from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
@@ -14,35 +18,39 @@ from trainbench.reference import figures, match
 from trainbench.reference.differences import RunFacts
 from trainbench.results import record
 from trainbench.run import Parts
+from trainbench.training.device import Devices
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
 CACHEABLE_STATE_BYTES = 512 * 2**20
 
 
+Status = Literal["ok", "oom", "interrupted", "failed", "invalid"]
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a run ended: a status of the record, and why it is not ok."""
 
-    status: str
+    status: Status
     reason: str | None = None
 
 
 def assemble(parts: Parts, ending: Ending) -> record.Result:
     """The record of a run; sections whose parts are missing are None.
 
-    A run that came to its end is still "invalid" when its numbers cannot be right: a loss that is not
-    finite, a figure above what the chip can do, a compilation or an implicit transfer while timing.
+    Numbers that cannot be right make a run "invalid", also one that was interrupted: a loss that is not
+    finite, a figure above what the chip can do, a compilation or an implicit transfer while timing. What was
+    derived from such a measurement (utilization, comparisons) is left out; the times stay as evidence.
     """
     summary = _summary(parts)
+    if ending.status in ("ok", "interrupted"):
+        ending = _verdict(parts, summary) or ending
+    believed = ending.status in ("ok", "interrupted")
     speed = _throughput(parts, summary)
-    utilization = _utilization(parts, speed)
-    if ending.status == "ok":
-        ending = _verdict(parts, summary)
-    comparisons = _comparisons(parts, speed) if ending.status in ("ok", "interrupted") else ()
     return record.Result(
         kind="measured",
-        status=ending.status,  # type: ignore[arg-type]
+        status=ending.status,
         status_reason=ending.reason,
         id=f"{parts.request.model.name}-{parts.started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
         created_utc=parts.started,
@@ -51,16 +59,16 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         autos=_autos(parts),
         workload=_workload(parts),
         hardware=_hardware(parts),
-        software=record.Software(**machine.software()),  # type: ignore[arg-type]
+        software=_software(),
         compile=_compile(parts),
         timing=_timing(parts, summary),
         throughput=speed,
-        utilization=utilization,
+        utilization=_utilization(parts, speed) if believed else None,
         memory=_memory(parts),
-        input=_input(parts),
+        input=_input(parts, summary),
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
-        comparisons=comparisons,
+        comparisons=_comparisons(parts, speed) if believed else (),
         warnings=tuple(_warnings(parts, summary)),
     )
 
@@ -91,36 +99,31 @@ def _model_flops_per_device(parts: Parts, samples_per_s: float) -> float:
     return samples_per_s * parts.task.flops_per_sample() / parts.devices.count
 
 
-def _verdict(parts: Parts, summary: Summary | None) -> Ending:
-    assert parts.window is not None
-    bad_step = next((step for step, loss in parts.losses if not _is_finite(loss)), None)
+def _verdict(parts: Parts, summary: Summary | None) -> Ending | None:
+    """Why the numbers can't be right; None when nothing speaks against them."""
+    bad_step = next((step for step, loss in parts.losses if not math.isfinite(loss)), None)
     if bad_step is not None:
         return Ending(
             "invalid",
             f"the loss was not finite by step {bad_step}: lower optimizer.learning_rate "
             f"(now {parts.request.optimizer.learning_rate:g}), or use precision=fp32 to rule out overflow",
         )
-    if parts.window.compilations:
+    if parts.window is not None and parts.window.compilations:
         return Ending("invalid", f"{parts.window.compilations} compilations happened inside the timed window")
-    if parts.window.transfer_error:
-        return Ending(
-            "invalid", f"an implicit transfer inside the timed window: {parts.window.transfer_error}"
-        )
-    if summary is None:
-        return Ending("failed", "no timed block was completed")
-    violation = _violation(parts, summary)
-    return Ending("invalid", violation) if violation else Ending("ok")
+    violation = _violation(parts, summary) if summary is not None else None
+    return Ending("invalid", violation) if violation else None
 
 
 def _violation(parts: Parts, summary: Summary) -> str | None:
+    """The physical limit that the measured step breaks, per device; both FLOP counts have to respect it."""
     assert parts.devices is not None
-    chip = parts.devices.chip
-    rate = rate_of(_global_batch_size(parts), summary).samples_per_s
+    chip, state_bytes = parts.devices.chip, parts.state_bytes or 0
     bandwidth = chip.memory_bandwidth / chip.jax_devices_per_chip if chip and chip.memory_bandwidth else None
-    state_bytes = parts.state_bytes or 0
+    rate = rate_of(_global_batch_size(parts), summary).samples_per_s
+    model_flops = _model_flops_per_device(parts, rate) * summary.median
     violations = check_physical(
         step_time_s=summary.median,
-        model_flops_per_step=_model_flops_per_device(parts, rate) * summary.median,
+        model_flops_per_step=max(model_flops, _program_flops_per_device(parts) or 0),
         peak_flops_per_s=_peak_flops_per_device(parts),
         min_bytes_per_step=2 * state_bytes if state_bytes > CACHEABLE_STATE_BYTES else None,
         peak_bytes_per_s=bandwidth,
@@ -128,8 +131,11 @@ def _violation(parts: Parts, summary: Summary) -> str | None:
     return "; ".join(map(str, violations)) or None
 
 
-def _is_finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
+def _program_flops_per_device(parts: Parts) -> float | None:
+    """FLOPs of one optimizer step, from the walk over the traced program, on one device."""
+    if parts.executable is None or parts.config is None or parts.devices is None:
+        return None
+    return parts.executable.flops.total / parts.config.steps_per_call / parts.devices.count
 
 
 def _autos(parts: Parts) -> dict[str, record.Auto]:
@@ -145,7 +151,7 @@ def _workload(parts: Parts) -> record.Workload | None:
     if config is None or task is None or parts.parameters is None:
         return None
     return record.Workload(
-        model=request.model.name,
+        model=request.model.label,
         task=request.model.task,
         sample_unit=task.sample_unit,
         parameters=parts.parameters,
@@ -177,6 +183,23 @@ def _hardware(parts: Parts) -> record.Hardware | None:
     )
 
 
+def _software() -> record.Software:
+    facts = machine.software()
+    return record.Software(
+        python=facts["python"] or "",
+        jax=facts["jax"] or "",
+        jaxlib=facts["jaxlib"] or "",
+        flax=facts["flax"] or "",
+        optax=facts["optax"] or "",
+        libtpu=facts["libtpu"],
+        trainbench=facts["trainbench"] or "",
+        git_commit=facts["git_commit"],
+        xla_flags=facts["xla_flags"],
+        prng=jax.config.values["jax_default_prng_impl"],
+        driver=facts["driver"],
+    )
+
+
 def _compile(parts: Parts) -> record.Compile | None:
     executable = parts.executable
     if executable is None or parts.config is None:
@@ -185,7 +208,7 @@ def _compile(parts: Parts) -> record.Compile | None:
         trace_s=executable.trace_s,
         lower_s=executable.lower_s,
         compile_s=executable.compile_s,
-        cache=executable.cache,  # type: ignore[arg-type]
+        cache=executable.cache,
         xla_flops=executable.xla_flops,
         xla_bytes=executable.xla_bytes,
         peak_bytes=executable.peak_bytes,
@@ -199,8 +222,8 @@ def _timing(parts: Parts, summary: Summary | None) -> record.Timing | None:
     if timing is None or window is None or config is None:
         return None
     return record.Timing(
-        # The call that proved the donation ran before the warm-up blocks.
-        warmup_steps=timing.warmup_steps + config.steps_per_call,
+        # Two calls ran before the warm-up blocks: one to prove the donation, one to size the blocks.
+        warmup_steps=timing.warmup_steps + 2 * config.steps_per_call,
         timed_steps=timing.timed_steps,
         steps_per_block=timing.steps_per_block,
         steps_per_call=config.steps_per_call,
@@ -246,15 +269,15 @@ def _throughput(parts: Parts, summary: Summary | None) -> record.Throughput | No
 
 
 def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utilization | None:
-    if speed is None or parts.devices is None or parts.executable is None or parts.config is None:
+    program_flops = _program_flops_per_device(parts)
+    if speed is None or parts.devices is None or program_flops is None:
         return None
     peak, chips = _peak_flops_per_device(parts), parts.devices.chip_count
     achieved = _model_flops_per_device(parts, speed.samples_per_s)
-    steps_per_s = speed.samples_per_s / _global_batch_size(parts)
-    program_flops = parts.executable.flops.total / parts.config.steps_per_call / parts.devices.count
+    executed = program_flops * speed.samples_per_s / _global_batch_size(parts)
     return record.Utilization(
         mfu=achieved / peak if peak else None,
-        hfu=program_flops * steps_per_s / peak if peak else None,
+        hfu=executed / peak if peak else None,
         model_tflops_per_s_per_chip=achieved * parts.devices.count / chips / 1e12 if chips else None,
     )
 
@@ -270,16 +293,15 @@ def _memory(parts: Parts) -> record.Memory | None:
     )
 
 
-def _input(parts: Parts) -> record.Input | None:
-    timing, config = parts.timing, parts.config
-    if config is None:
+def _input(parts: Parts, summary: Summary | None) -> record.Input | None:
+    """How batches came, and the share of the step time that they cost: 1 - (step without input / step)."""
+    if parts.config is None:
         return None
     stall = None
-    if timing is not None and timing.block_s and config.input != "resident":
-        calls = timing.timed_steps // config.steps_per_call
-        before = len(parts.waits_s) - calls
-        stall = sum(parts.waits_s[before:]) / sum(timing.block_s)
-    return record.Input(mode=config.input, stall_fraction=stall)  # type: ignore[arg-type]
+    if summary is not None and parts.resident_step_s is not None:
+        # The step without input comes out the slower of the two by chance when input costs nothing.
+        stall = max(0.0, 1 - parts.resident_step_s / summary.median)
+    return record.Input(mode=parts.config.input, stall_fraction=stall)
 
 
 def _evaluation(parts: Parts) -> record.Evaluation | None:
@@ -290,10 +312,11 @@ def _evaluation(parts: Parts) -> record.Evaluation | None:
 
 
 def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.Comparison, ...]:
-    workload, devices = _workload(parts), parts.devices
-    if workload is None or devices is None or speed is None:
+    workload, devices, config = _workload(parts), parts.devices, parts.config
+    if workload is None or devices is None or config is None or speed is None:
         return ()
-    chips = devices.chip_count or devices.count
+    # A device that is not in the table counts as a chip; simulated devices of a CPU are one processor.
+    chips = devices.chip_count or (1 if devices.platform == "cpu" else devices.count)
     facts = RunFacts(
         model=workload.model,
         task=workload.task,
@@ -306,11 +329,10 @@ def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.
         samples_per_s_per_chip=speed.samples_per_s / chips,
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
-        data="synthetic" if parts.config and parts.config.input != "real" else "real",
+        data="real" if config.input == "real" else "synthetic",
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
     )
-    found = match.compare(facts, figures.load())
-    return tuple(_comparison(one) for one in found)
+    return tuple(_comparison(one) for one in match.compare(facts, figures.load()))
 
 
 def _comparison(one: match.Comparison) -> record.Comparison:
@@ -327,49 +349,66 @@ def _comparison(one: match.Comparison) -> record.Comparison:
 
 
 def _warnings(parts: Parts, summary: Summary | None) -> Iterator[str]:
-    devices = parts.devices
-    if devices is not None:
-        yield from _unknown_limits(parts, devices)
+    """Why fields are unknown ("<field>: <reason>"), and what makes one doubt the numbers."""
+    yield "power: not measured"
+    yield "cost: no price was given"
+    if parts.config is not None and parts.config.input == "resident":
+        yield "stall_fraction: resident input cannot stall"
+    if parts.devices is not None:
+        yield from _unknown_hardware(parts, parts.devices)
+        yield from _doubts_about_the_device(parts, parts.devices)
     if parts.donated is False:
         yield "donation: the state was not reused in place, so it takes its memory twice"
-    yield "power: not measured"
-    yield "cost: not computed"
-    if summary is not None:
-        yield from _doubts(parts, summary)
+    if summary is not None and parts.timing is not None:
+        if summary.ci95 is None:
+            yield f"ci95: {summary.ci95_reason}"
+        yield from parts.timing.warnings
+        yield from _doubts_about_the_host(parts, summary, parts.timing)
 
 
-def _unknown_limits(parts: Parts, devices: Any) -> Iterator[str]:
+def _unknown_hardware(parts: Parts, devices: Devices) -> Iterator[str]:
+    dtype = parts.request.precision.peak_dtype
     if devices.chip is None:
         what = f"device kind {devices.kind!r} is not in the table of chips"
         if devices.platform == "cpu":
             what = "a CPU has no published peak in the table of chips"
-        yield f"mfu: {what}"
-        yield f"samples_per_s_per_chip: {what}"
+        of_chip = ("chip", "chip_count", "samples_per_s_per_chip", "model_tflops_per_s_per_chip")
+        for field in ("mfu", "hfu", "peak_tflops", "memory_bytes", *of_chip):
+            yield f"{field}: {what}"
     elif _peak_flops_per_device(parts) is None:
-        yield f"mfu: no dense {parts.request.precision.peak_dtype} peak is published for {devices.chip.name}"
+        for field in ("mfu", "hfu", "peak_tflops"):
+            yield f"{field}: no dense {dtype} peak is published for {devices.chip.name}"
+    if devices.chip is not None and devices.chip.memory_bytes is None:
+        yield f"memory_bytes: {devices.chip.memory_reason}"
     allocator = allocator_memory(devices.handles)
     if allocator.peak_bytes is None:
         yield f"peak_bytes_allocator: {allocator.peak_reason}"
     if allocator.limit_bytes is None:
         yield f"limit_bytes: {allocator.limit_reason}"
-    if devices.platform == "cpu" and parts.request.precision.peak_dtype == "bf16":
+    software = machine.software()
+    for field, what in (
+        ("libtpu", "not installed"),
+        ("driver", "no NVIDIA driver"),
+        ("xla_flags", "none set"),
+    ):
+        if software[field] is None:
+            yield f"{field}: {what}"
+
+
+def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
+    is_cpu, family = devices.platform == "cpu", parts.request.model.family
+    if is_cpu and parts.request.precision.peak_dtype == "bf16":
         yield "precision: a CPU without bfloat16 units computes it in float32, with conversions"
-    if devices.count > 1 and parts.request.model.family == "resnet":
+    if is_cpu and family == "resnet" and parts.request.steps_per_call > 1:
+        yield "steps_per_call: XLA:CPU runs convolutions inside a loop on one thread"
+    if devices.count > 1 and family == "resnet":
         yield "batch_norm: statistics are over the global batch (synchronised between devices)"
 
 
-def _doubts(parts: Parts, summary: Summary) -> Iterator[str]:
-    assert parts.timing is not None
-    if summary.ci95 is None:
-        yield f"ci95: {summary.ci95_reason}"
-    yield from parts.timing.warnings
-    dispatch = parts.timing.host_dispatch_s
-    if (
-        dispatch is not None
-        and dispatch > summary.median / 2
-        and parts.devices
-        and parts.devices.platform != "cpu"
-    ):
+def _doubts_about_the_host(parts: Parts, summary: Summary, timing: Timing) -> Iterator[str]:
+    dispatch = timing.host_dispatch_s
+    is_cpu = parts.devices is not None and parts.devices.platform == "cpu"
+    if dispatch is not None and dispatch > summary.median / 2 and not is_cpu:
         yield (
             f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time; "
             "raise batch_size or steps_per_call"

@@ -1,24 +1,41 @@
 """Everything that trainbench chooses by itself, each as (value, reason)."""
 
+import dataclasses
 import os
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trainbench.config import Request
 from trainbench.hardware.flags import compiler_options
+from trainbench.measure.blocks import Timing
 from trainbench.measure.plan import Plan
+from trainbench.training.compile import accepted
+from trainbench.training.optimizer import scaled_rate
 from trainbench.training.task import Task
 
 # The least speed to expect of a CPU here, used only to choose a batch and a step count that end in time.
 # Two cores of an AMD EPYC ran ResNet-50's bfloat16 step at more than 40 GFLOP/s.
 CPU_FLOPS_PER_S = 40e9
 CPU_FLOPS_PER_STEP = 100e9
-CPU_LEAST_STEPS = 10
+CPU_LEAST_STEPS = 12
+
+# A block begins and ends with an idle device. Half a second makes what that costs invisible; blocks of more
+# than ten seconds would make the warm-up, which has blocks of the same length, needlessly long.
+SHORT_BLOCK_S = 0.5
+LONG_BLOCK_S = 10.0
+LEAST_BLOCKS = 10
+
 WARMUP_LIMIT_S = 120.0
 # Blocks that the steady-state criterion looks at.
 STEADY_WINDOW = 5
 CPU_STEADY_WINDOW = 3
+# Blocks of the short measurement without input.
+RESIDENT_BLOCKS = 3
+
+
+InputMode = Literal["resident", "host", "real"]
 
 
 @dataclass(frozen=True)
@@ -31,25 +48,28 @@ class Auto:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A request with nothing left open."""
+    """A request with nothing left open; `batch_size` is per device, `steps` are optimizer steps."""
 
     request: Request
-    input: str
+    input: InputMode
     batch_size: int
-    plan: Plan
+    steps: int
+    warmup: int
     compiler_options: Mapping[str, str]
     autos: Mapping[str, Auto]
 
     @property
     def steps_per_call(self) -> int:
-        return self.plan.steps_per_call
+        return self.request.steps_per_call
+
+    def with_autos(self, more: Mapping[str, Auto]) -> "RunConfig":
+        """The same with further choices recorded."""
+        return dataclasses.replace(self, autos={**self.autos, **more})
 
 
-def resolve(request: Request, task: Task, platform: str) -> RunConfig:
-    """Choose what was left open for a device of this platform ("cpu", "gpu", "tpu")."""
+def resolve(request: Request, task: Task, platform: str, device_count: int) -> RunConfig:
+    """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu")."""
     autos: dict[str, Auto] = {}
-    if request.model.optimizer_reason:
-        autos["optimizer"] = Auto(request.optimizer.name, request.model.optimizer_reason)
 
     def chosen(name: str, asked: Any, auto: Auto) -> Any:
         if asked is not None:
@@ -57,51 +77,61 @@ def resolve(request: Request, task: Task, platform: str) -> RunConfig:
         autos[name] = auto
         return auto.value
 
+    if request.optimizer.name == request.model.default_optimizer:
+        autos["optimizer"] = Auto(request.optimizer.name, request.model.optimizer_reason)
     batch_size = chosen("batch_size", request.batch_size, _batch_size(request, task, platform))
     steps = chosen("steps", request.steps, _steps(request, task, platform, batch_size))
     warmup = chosen("warmup", request.warmup, _warmup(request, platform, steps))
     input_mode = chosen("input", request.input, _input(request))
-    plan = _plan(request, platform, steps, warmup, autos)
+    _record_rate(request, batch_size * device_count, autos)
     options, reason = compiler_options(platform, os.environ)
-    if options:
+    if options and not accepted(options):
+        options, reason = {}, f"{', '.join(options)} is unknown to this jaxlib"
+    if reason:
         autos["compiler_options"] = Auto(options, reason)
-    return RunConfig(request, input_mode, batch_size, plan, options, autos)
+    return RunConfig(request, input_mode, batch_size, steps, warmup, options, autos)
+
+
+def _record_rate(request: Request, global_batch_size: int, autos: dict[str, Auto]) -> None:
+    optimizer = request.optimizer
+    if optimizer.reference_batch:
+        rate = scaled_rate(optimizer, global_batch_size)
+        reason = (
+            f"{optimizer.learning_rate:g} x {global_batch_size} / {optimizer.reference_batch} samples a step"
+        )
+        autos["learning_rate"] = Auto(rate, reason)
 
 
 def _batch_size(request: Request, task: Task, platform: str) -> Auto:
     published = request.model.batch_size
-    if platform != "cpu":
-        return Auto(published, f"the per-device batch of {request.model.name}'s published runs")
     batch = published
-    while batch > 2 and batch * task.flops_per_sample() > CPU_FLOPS_PER_STEP:
+    while platform == "cpu" and batch > 2 and batch * task.flops_per_sample() > CPU_FLOPS_PER_STEP:
         batch //= 2
-    return Auto(batch, f"small, so that a step takes seconds on a CPU; published runs use {published}")
+    if batch == published:
+        return Auto(published, f"the default of {request.model.name}; its configuration says why")
+    return Auto(batch, f"small, so that a step takes seconds on a CPU; on an accelerator {published}")
 
 
 def _steps(request: Request, task: Task, platform: str, batch_size: int) -> Auto:
     measure, per_call = request.measure, request.steps_per_call
-    if platform != "cpu":
-        steps, reason = measure.steps, f"measure={measure.name}"
-    else:
-        affordable = measure.cpu_seconds * CPU_FLOPS_PER_S / (batch_size * task.flops_per_sample())
-        steps = min(measure.steps, max(CPU_LEAST_STEPS, int(affordable)))
-        reason = f"about {measure.cpu_seconds:g} s on a CPU of {CPU_FLOPS_PER_S / 1e9:g} GFLOP/s"
-        if steps == measure.steps:
-            reason = f"measure={measure.name}"
-        if steps == CPU_LEAST_STEPS:
-            reason = "the fewest that give an interval, since steps are slow on a CPU"
+    steps, reason = measure.steps, f"measure={measure.name}"
+    if platform == "cpu":
+        affordable = int(measure.cpu_seconds * CPU_FLOPS_PER_S / (batch_size * task.flops_per_sample()))
+        if affordable < CPU_LEAST_STEPS:
+            steps, reason = CPU_LEAST_STEPS, "the fewest for an interval, since steps are slow on a CPU"
+        elif affordable < steps:
+            steps = affordable
+            reason = f"about {measure.cpu_seconds:g} s on a CPU of {CPU_FLOPS_PER_S / 1e9:g} GFLOP/s"
     return Auto(-(-steps // per_call) * per_call, reason)
 
 
 def _warmup(request: Request, platform: str, steps: int) -> Auto:
     usual = request.measure.warmup_steps
-    if platform == "cpu" and steps < request.measure.steps:
-        return Auto(
-            min(usual, max(2, steps // 4)), "few, since steps are slow on a CPU; more if not steady by then"
-        )
+    if request.steps is None and platform == "cpu" and steps < request.measure.steps:
+        return Auto(min(usual, max(2, steps // 4)), "few, since steps are slow on a CPU; more until steady")
     if steps < usual:
-        return Auto(steps, "no more than the timed steps; more if not steady by then")
-    return Auto(usual, f"measure={request.measure.name}; more if not steady by then")
+        return Auto(steps, "no more than the timed steps; more until steady")
+    return Auto(usual, f"measure={request.measure.name}; more until steady")
 
 
 def _input(request: Request) -> Auto:
@@ -110,34 +140,64 @@ def _input(request: Request) -> Auto:
     return Auto("real", f"data={request.data}: batches are read from the data set")
 
 
-def _plan(request: Request, platform: str, steps: int, warmup: int, autos: dict[str, Auto]) -> Plan:
-    per_call = request.steps_per_call
-    calls = steps // per_call
-    blocks = _block_count(calls, request.measure.blocks)
-    if calls % blocks:
-        calls = -(-calls // blocks) * blocks
-        autos["steps"] = Auto(calls * per_call, f"{steps} rounded up to {blocks} equal blocks")
+def plan(config: RunConfig, platform: str, call_s: float) -> tuple[Plan, dict[str, Auto]]:
+    """How the steps are cut into blocks, for calls of about `call_s` seconds; and what was chosen thereby."""
+    calls = -(-config.steps // config.steps_per_call)
+    wanted, autos = _wanted_blocks(config.request.measure.blocks, calls, call_s)
+    blocks = _block_count(calls, wanted)
+    per_block = -(-calls // blocks)
+    if per_block * blocks != calls:
+        steps = per_block * blocks * config.steps_per_call
+        autos["steps"] = Auto(steps, f"{config.steps} rounded up to {blocks} equal blocks")
     window = CPU_STEADY_WINDOW if platform == "cpu" else STEADY_WINDOW
-    calls_per_block, warmup_calls = calls // blocks, -(-warmup // per_call)
+    warmup_calls = -(-config.warmup // config.steps_per_call)
+    most = -(-config.request.measure.warmup_max_steps // config.steps_per_call)
     return Plan(
-        calls=calls,
-        calls_per_block=calls_per_block,
+        calls=per_block * blocks,
+        calls_per_block=per_block,
         warmup_min_calls=warmup_calls,
-        warmup_max_calls=max(
-            -(-request.measure.warmup_max_steps // per_call),
-            (window + 1) * calls_per_block,
-            warmup_calls + calls_per_block,
-        ),
+        warmup_max_calls=max(most, 3 * window * per_block, warmup_calls + 2 * window * per_block),
         window=window,
-        steps_per_call=per_call,
+        steps_per_call=config.steps_per_call,
         warmup_limit_s=WARMUP_LIMIT_S,
-    )
+    ), autos
+
+
+def _wanted_blocks(usual: int, calls: int, call_s: float) -> tuple[int, dict[str, Auto]]:
+    total_s = calls * call_s
+    least, most = min(LEAST_BLOCKS, calls), min(usual, calls)
+    if total_s / usual < SHORT_BLOCK_S and calls > least:
+        blocks = min(most, max(least, int(total_s / SHORT_BLOCK_S)))
+        reason = f"{usual} would be shorter than {SHORT_BLOCK_S:g} s, where idling between them shows"
+        return blocks, {"blocks": Auto(blocks, reason)} if blocks < most else {}
+    if total_s / usual > LONG_BLOCK_S and calls > usual:
+        blocks = min(calls, int(total_s / LONG_BLOCK_S))
+        return blocks, {"blocks": Auto(blocks, f"{usual} would be longer than {LONG_BLOCK_S:g} s")}
+    return most, {}
 
 
 def _block_count(calls: int, wanted: int) -> int:
-    """The most equal blocks up to `wanted`; a third fewer at the most, else the calls are rounded up."""
-    most = min(calls, wanted)
-    for blocks in range(most, max(1, 2 * most // 3) - 1, -1):
-        if calls % blocks == 0:
-            return blocks
-    return most
+    """The number of equal blocks, within a factor of 1.5 of `wanted`, that adds the fewest calls."""
+
+    def cost(blocks: int) -> tuple[int, int]:
+        added = -(-calls // blocks) * blocks - calls
+        return added, abs(blocks - wanted)
+
+    most = min(calls, 3 * wanted // 2)
+    return min(range(max(1, -(-2 * wanted // 3)), most + 1), key=cost)
+
+
+def short_plan(plan: Plan) -> Plan:
+    """A few blocks like those of `plan`, for the same step without input."""
+    return dataclasses.replace(
+        plan,
+        calls=RESIDENT_BLOCKS * plan.calls_per_block,
+        warmup_min_calls=0,
+        warmup_max_calls=RESIDENT_BLOCKS * plan.calls_per_block,
+        window=RESIDENT_BLOCKS,
+    )
+
+
+def resident_step_s(timing: Timing) -> float | None:
+    """The median step time of a short measurement; None when it was interrupted before its first block."""
+    return statistics.median(timing.step_times_s) if timing.step_times_s else None

@@ -1,7 +1,9 @@
 """One benchmark from a composed configuration to its result file and its summary on the screen."""
 
+import signal
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +36,36 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     """
     request = config.parse(tree)
     store.check_writable(directory)
+    store.set_aside(directory)
     enable_compilation_cache()
     parts = Parts(request=request, tree=tree, command=command)
     with ProgressLine() as progress:
         ending = _attempt(parts, progress, directory)
-    result = assemble(parts, ending)
+    with _uninterrupted():
+        result = assemble(parts, ending)
+        path = _save(result, directory)
+    for line in (*console.summary(result, path), *console.autos(result), *console.warnings(result)):
+        print(line)
+    return EXIT_CODES[result.status]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C does nothing in here: a second one must not lose what the first one saves."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        path = store.write(result, directory)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _save(result: Result, directory: Path) -> Path:
+    try:
+        return store.write(result, directory)
     except UserError:
         # The disk filled up while we measured: the numbers must not be lost with it.
         print(result.model_dump_json())
         raise
-    _show(result, path)
-    return EXIT_CODES[result.status]
 
 
 def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
@@ -62,7 +81,7 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
     except Exception as error:
         if _is_out_of_memory(error):
             return Ending("oom", f"while {progress.text}: {_first_line(error)}")
-        trace = directory / "traceback.txt"
+        trace = directory / store.TRACEBACK_FILE
         trace.write_text(traceback.format_exc())
         return Ending(
             "failed", f"{type(error).__name__} while {progress.text}: {_first_line(error)} ({trace})"
@@ -70,20 +89,20 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
     assert parts.timing is not None
     if parts.timing.interrupted:
         return Ending("interrupted", "stopped by the user while measuring")
+    if parts.timing.error:
+        return Ending("invalid", parts.timing.error)
     return Ending("ok")
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the runtime says so: XLA's RESOURCE_EXHAUSTED, CUDA's and the allocators' "out of memory"."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    text = str(error)
+    said = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower() or "OUT_OF_MEMORY" in text
+    return isinstance(error, jax.errors.JaxRuntimeError) and said
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "no message"
-
-
-def _show(result: Result, path: Path) -> None:
-    for line in (*console.summary(result, path), *console.autos(result), *console.warnings(result)):
-        print(line)

@@ -3,18 +3,18 @@
 What the user left open stays open ("default") until `autos.resolve` has seen the device.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainbench import models
-from trainbench.errors import UserError, nearest
+from trainbench import checks, models, shipped
+from trainbench.errors import UserError
+from trainbench.shipped import GROUPS
+from trainbench.training import optimizer
 from trainbench.training.optimizer import OptimizerConfig
 from trainbench.training.precision import Precision
 from trainbench.training.task import Architecture
 
-GROUPS = ("model", "precision", "optimizer", "data", "measure")
 KEYS = (
     *GROUPS,
     *("batch_size", "steps", "warmup", "input", "steps_per_call", "image_size", "sequence_length", "seed"),
@@ -23,6 +23,11 @@ INPUTS = ("resident", "host", "real")
 IMAGE_FAMILIES = tuple(
     name for name, family in models.FAMILIES.items() if family.TASK == "image_classification"
 )
+# Fields whose type alone does not say what they may be.
+KINDS = {
+    **dict.fromkeys(("dropout_rate", "momentum", "b1", "b2"), checks.SHARE),
+    **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds"), checks.POSITIVE),
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,20 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """Which data set, and where it lives; `dir=None` is the cache."""
+
+    name: str
+    dir: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """One model: its family, its architecture, the batch and input size of its published runs."""
+    """One model: its family, its architecture, the batch, input size and optimizer of its published runs.
+
+    `modified` names the fields of the architecture that differ from the shipped model of this name; published
+    figures then do not apply. Another input size is no modification.
+    """
 
     name: str
     family: str
@@ -51,10 +68,17 @@ class ModelConfig:
     image_size: int | None
     sequence_length: int | None
     optimizer_reason: str
+    default_optimizer: str
+    modified: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
         return str(models.FAMILIES[self.family].TASK)
+
+    @property
+    def label(self) -> str:
+        """The name to report, which must not promise the published model when it is another."""
+        return f"{self.name} (modified: {', '.join(self.modified)})" if self.modified else self.name
 
 
 @dataclass(frozen=True)
@@ -81,149 +105,123 @@ def parse(tree: Mapping[str, Any]) -> Request:
     Raises:
       UserError: a value is of the wrong type, out of range, or at odds with another.
     """
-    for key in tree:
-        if key not in KEYS:
-            raise _unknown(key, list(KEYS))
-    model = _model(tree)
+    checks.known(tree, KEYS)
+    checks.present(tree, KEYS)
+    data = _data(tree)
     request = Request(
-        model=model,
-        precision=_section(Precision.of, tree, "precision"),
+        model=_model(tree),
+        precision=_precision(tree),
         optimizer=_optimizer(tree),
-        data=str(tree["data"]["name"]),
-        data_dir=tree["data"].get("dir"),
+        data=data.name,
+        data_dir=data.dir,
         measure=_measure(tree),
-        input=_choice(tree, "input", INPUTS),
-        batch_size=_count(tree, "batch_size", default_allowed=True),
-        steps=_count(tree, "steps", default_allowed=True),
-        warmup=_count(tree, "warmup", default_allowed=True, least=0),
-        steps_per_call=_count(tree, "steps_per_call") or 1,
-        seed=_count(tree, "seed", least=0) or 0,
+        input=_input(tree),
+        batch_size=checks.value_or_default(tree, "batch_size", checks.COUNT),
+        steps=checks.value_or_default(tree, "steps", checks.COUNT),
+        warmup=checks.value_or_default(tree, "warmup", checks.WHOLE),
+        steps_per_call=checks.value(tree, "steps_per_call", checks.COUNT),
+        seed=checks.value(tree, "seed", checks.SEED),
     )
     _check_together(request)
     return request
 
 
 def _model(tree: Mapping[str, Any]) -> ModelConfig:
-    section = tree["model"]
-    family, name = models.FAMILIES[section["family"]], str(section["name"])
+    section, published = shipped.named(tree, "model")
+    free = ("architecture", "image_size", "sequence_length")
+    shipped.check_unchanged("model", section, published, free=free)
+    family = models.FAMILIES[published["family"]]
     is_image = family.TASK == "image_classification"
     image_size = _input_size(tree, section, "image_size", belongs=is_image)
     sequence_length = _input_size(tree, section, "sequence_length", belongs=not is_image)
-    architecture = _architecture(family.Config, section["architecture"])
-    if is_image:
-        if "image_size" in _fields(family.Config):
-            architecture = dataclasses.replace(architecture, image_size=image_size)
-        family.validate(architecture, image_size=image_size)
-    else:
-        family.validate(architecture, sequence_length=sequence_length)
+    values = checks.section(section, "architecture", "model.architecture")
+    keys = list(published["architecture"])
+    values = checks.fields(family.Config, values, "model.architecture", kinds=KINDS, keys=keys)
+    size = {"image_size": image_size} if is_image else {"sequence_length": sequence_length}
     return ModelConfig(
-        name=name,
-        family=section["family"],
-        architecture=architecture,
-        batch_size=int(section["batch_size"]),
+        name=published["name"],
+        family=published["family"],
+        architecture=_architecture(family, values, size),
+        batch_size=published["batch_size"],
         image_size=image_size,
         sequence_length=sequence_length,
-        optimizer_reason=str(section["optimizer_reason"]),
+        optimizer_reason=published["optimizer_reason"],
+        default_optimizer=published["defaults"][0]["override /optimizer@_global_.optimizer"],
+        modified=_differences(values, published["architecture"]),
     )
 
 
 def _input_size(
     tree: Mapping[str, Any], section: Mapping[str, Any], key: str, *, belongs: bool
 ) -> int | None:
-    if not belongs:
-        if tree[key] is not None:
-            other = "sequence_length" if key == "image_size" else "image_size"
-            raise UserError(
-                f"{key}={tree[key]} does not apply to model={section['name']}",
-                fix=f"leave {key} out, or set {other}",
-            )
+    if belongs:
+        if tree[key] is None:
+            return int(checks.value(section, key, checks.COUNT, f"model.{key}"))
+        return int(checks.value(tree, key, checks.COUNT))
+    if tree[key] is None:
         return None
-    return int(section[key]) if tree[key] is None else _count(tree, key)
+    other = "sequence_length" if key == "image_size" else "image_size"
+    raise UserError(
+        f"{key}={checks.shown(tree[key])} does not apply to model={section['name']}",
+        allowed=f"{other}, in its place",
+        fix=f"leave {key} out, or set {other}",
+    )
 
 
-def _architecture(config_class: Any, values: Mapping[str, Any]) -> Architecture:
-    known = _fields(config_class)
-    for key in values:
-        if key not in known:
-            raise _unknown(f"model.architecture.{key}", known, prefix="model.architecture.")
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return config_class(**plain)
+def _architecture(family: Any, values: Mapping[str, Any], size: Mapping[str, Any]) -> Architecture:
+    """The family's checked architecture; ViT's own holds the image size, since its positions depend on it."""
+    own_size = {key: value for key, value in size.items() if key in family.Config.__dataclass_fields__}
+    try:
+        architecture = family.Config(**values, **own_size)
+        family.validate(architecture, **size)
+    except UserError as error:
+        fix = error.fix or "leave model.architecture as the model has it"
+        raise UserError(error.problem, allowed=error.allowed, fix=fix) from None
+    return architecture
+
+
+def _differences(values: Mapping[str, Any], published: Mapping[str, Any]) -> tuple[str, ...]:
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in published.items()}
+    return tuple(sorted(key for key, value in plain.items() if values[key] != value))
+
+
+def _precision(tree: Mapping[str, Any]) -> Precision:
+    section, published = shipped.named(tree, "precision")
+    shipped.check_unchanged("precision", section, published)
+    return Precision.of(**published)
 
 
 def _optimizer(tree: Mapping[str, Any]) -> OptimizerConfig:
-    optimizer: OptimizerConfig = _section(OptimizerConfig, tree, "optimizer")
-    for field in dataclasses.fields(optimizer):
-        value = getattr(optimizer, field.name)
-        is_number = isinstance(value, int | float)
-        if field.name not in ("name", "nesterov") and value is not None and not is_number:
-            raise UserError(f"optimizer.{field.name}={value!r} is not a number", allowed="a number")
-    return optimizer
+    section = checks.section(tree, "optimizer")
+    config = OptimizerConfig(**checks.fields(OptimizerConfig, section, "optimizer", kinds=KINDS))
+    optimizer.validate(config)
+    return config
+
+
+def _data(tree: Mapping[str, Any]) -> DataConfig:
+    section = checks.section(tree, "data")
+    config = DataConfig(**checks.fields(DataConfig, section, "data", kinds=KINDS))
+    checks.choice(config.name, "data.name", shipped.names("data"))
+    return config
 
 
 def _measure(tree: Mapping[str, Any]) -> MeasureConfig:
-    measure: MeasureConfig = _section(MeasureConfig, tree, "measure")
-    for key in ("steps", "blocks", "warmup_steps", "warmup_max_steps"):
-        _count(tree["measure"], key, label=f"measure.{key}")
+    section = checks.section(tree, "measure")
+    measure = MeasureConfig(**checks.fields(MeasureConfig, section, "measure", kinds=KINDS))
     if measure.warmup_max_steps < measure.warmup_steps:
         raise UserError(
             f"measure.warmup_max_steps={measure.warmup_max_steps} is below "
             f"measure.warmup_steps={measure.warmup_steps}",
+            allowed=f"at least {measure.warmup_steps}",
             fix=f"measure.warmup_max_steps={measure.warmup_steps * 10}",
         )
     return measure
 
 
-def _section(build: Any, tree: Mapping[str, Any], group: str) -> Any:
-    try:
-        return build(**tree[group])
-    except TypeError as error:
-        raise UserError(
-            f"{group} is not as it should be: {error}", fix=f"see trainbench/configs/{group}/"
-        ) from None
-
-
-def _fields(config_class: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(config_class)]
-
-
-def _unknown(key: str, known: list[str], prefix: str = "") -> UserError:
-    near = nearest(key.removeprefix(prefix), known)
-    return UserError(
-        f"{key} is not a known key",
-        allowed=", ".join(prefix + name for name in known),
-        fix=f"did you mean {prefix}{near}?" if near else "choose one of these",
-    )
-
-
-def _count(
-    tree: Mapping[str, Any], key: str, *, default_allowed: bool = False, least: int = 1, label: str = ""
-) -> int | None:
-    """The integer under `key`, at least `least`; None for "default" where that is allowed."""
-    value = tree[key]
-    if default_allowed and (value is None or value == "default"):
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
-        raise UserError(
-            f"{label or key}={value} is not {kind}",
-            allowed=kind + (', or "default"' if default_allowed else ""),
-            fix=f"for example {label or key}={max(least, 32)}",
-        )
-    return value
-
-
-def _choice(tree: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str | None:
-    value = tree[key]
-    if value is None or value == "default":
-        return None
-    if value not in choices:
-        near = nearest(str(value), choices)
-        raise UserError(
-            f"{key}={value} is not known",
-            allowed=", ".join((*choices, "default")),
-            fix=f"{key}={near}" if near else f"{key}={choices[0]}",
-        )
-    return str(value)
+def _input(tree: Mapping[str, Any]) -> str | None:
+    asked = "default" if tree["input"] is None else tree["input"]
+    chosen = checks.choice(asked, "input", (*INPUTS, "default"))
+    return None if chosen == "default" else chosen
 
 
 def _check_together(request: Request) -> None:

@@ -4,6 +4,7 @@ One point's out-of-memory, crash or leak cannot touch another's numbers, and the
 process cannot reset, belongs to one point. This parent never starts a JAX backend.
 """
 
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -35,17 +36,25 @@ def run_point(overrides: list[str], varied: list[str], directory: Path) -> Point
     label = " ".join(varied)
     print(f"{label or 'the only point'}", file=sys.stderr, flush=True)
     directory.mkdir(parents=True, exist_ok=True)
+    store.set_aside(directory)
     with (directory / "output.txt").open("w") as output:
         code = _wait(subprocess.Popen(command, stdout=output, stderr=None))
     return Point(label, code, *_record(directory, code))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The exit code; on Ctrl-C, which the child gets too, the child is given the time to save its result."""
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return process.wait()
+    """The exit code; on Ctrl-C, which the child gets too, the child is given the time to save its result.
+
+    A child that was still importing then dies of the signal itself; for the sweep that is the same.
+    """
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+        else:
+            return ExitCode.INTERRUPTED if interrupted or code == -signal.SIGINT else code
 
 
 def _record(directory: Path, code: int) -> tuple[Result | None, str]:

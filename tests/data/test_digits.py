@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from trainbench.data import digits, images
+from trainbench.data import digits
+from trainbench.data.spec import DIGITS
 from trainbench.errors import UserError
 
 
@@ -63,8 +64,8 @@ def test_an_epoch_shows_each_sample_once(directory):
 
 def test_normalisation_constants_are_those_of_the_data(directory):
     pixels = np.concatenate([digits.whole(directory, split)["image"] for split in ("train", "test")]) / 255
-    assert images.DIGITS.mean[0] == pytest.approx(pixels.mean(), abs=0.003)
-    assert images.DIGITS.std[0] == pytest.approx(pixels.std(), abs=0.003)
+    assert DIGITS.mean[0] == pytest.approx(pixels.mean(), abs=0.003)
+    assert DIGITS.std[0] == pytest.approx(pixels.std(), abs=0.003)
 
 
 def test_preparing_twice_writes_once(directory):

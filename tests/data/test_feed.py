@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from trainbench.data.feed import Prefetched, Resident, stack
-from trainbench.measure.selftest import FakeClock
 
 
 def counted(start=0):
@@ -16,16 +15,15 @@ def same(batch):
     return batch
 
 
-def test_resident_returns_its_one_batch_without_waiting():
+def test_resident_returns_its_one_batch_again_and_again():
     batch = {"x": np.ones(2)}
     feed = Resident(batch)
     assert feed.next() is batch
     assert feed.next() is batch
-    assert feed.waits_s == [0.0, 0.0]
 
 
 def test_prefetched_keeps_the_order():
-    with Prefetched(counted(), same, FakeClock()) as feed:
+    with Prefetched(counted(), same) as feed:
         assert [int(feed.next()["x"][0]) for _ in range(10)] == list(range(10))
 
 
@@ -39,26 +37,11 @@ def test_prefetched_keeps_only_its_depth_ready():
             enough.set()
         return batch
 
-    with Prefetched(counted(), record, FakeClock(), depth=2) as feed:
+    with Prefetched(counted(), record, depth=2) as feed:
         assert not enough.wait(0.3)
         assert len(put) == 3
         feed.next()
         assert enough.wait(5)
-
-
-def test_waiting_is_recorded_by_the_injected_clock():
-    clock = FakeClock()
-    gate = threading.Event()
-
-    def slow():
-        gate.wait(5)
-        clock.advance(0.25)
-        yield {"x": np.ones(1)}
-
-    with Prefetched(slow(), same, clock) as feed:
-        threading.Timer(0.05, gate.set).start()
-        feed.next()
-        assert feed.waits_s == [0.25]
 
 
 def test_an_error_of_the_source_reaches_the_loop():
@@ -66,21 +49,21 @@ def test_an_error_of_the_source_reaches_the_loop():
         yield {"x": np.ones(1)}
         raise ValueError("record 7 is damaged")
 
-    with Prefetched(broken(), same, FakeClock()) as feed:
+    with Prefetched(broken(), same) as feed:
         feed.next()
         with pytest.raises(ValueError, match="record 7"):
             feed.next()
 
 
 def test_the_end_of_the_source_is_an_error_and_no_hang():
-    with Prefetched(itertools.islice(counted(), 1), same, FakeClock()) as feed:
+    with Prefetched(itertools.islice(counted(), 1), same) as feed:
         feed.next()
         with pytest.raises(RuntimeError, match="input ended"):
             feed.next()
 
 
 def test_close_stops_the_thread():
-    feed = Prefetched(counted(), same, FakeClock())
+    feed = Prefetched(counted(), same)
     feed.next()
     feed.close()
     assert not any(thread.name == "prefetch" for thread in threading.enumerate())

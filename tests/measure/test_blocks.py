@@ -22,11 +22,12 @@ def fake(
     plan: Plan = PLAN,
     dispatch_s: float = 0.0,
     interrupt_at_call: int | None = None,
+    queue_limit: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Timing, FakeProgram]:
     """The timing of scripted calls, and the program that ran them."""
     clock = FakeClock()
-    program = FakeProgram(clock, call_times_s, dispatch_s, interrupt_at_call)
+    program = FakeProgram(clock, call_times_s, dispatch_s, interrupt_at_call, queue_limit)
     return measure(program, plan, clock=clock, progress=progress), program
 
 
@@ -81,10 +82,26 @@ def test_a_series_that_never_settles_says_so():
 
 
 def test_warmup_stops_at_its_time_limit_and_says_that_it_never_settled():
-    timing, _ = fake([1.0], plan=replace(PLAN, calls_per_block=1, warmup_limit_s=2.5))
-    assert timing.warmup_steps == 3
+    # Five blocks take 5.3 s, the sixth passes the limit.
+    script = [1.03**call for call in range(200)]
+    timing, _ = fake(script, plan=replace(PLAN, calls_per_block=1, warmup_limit_s=5.5))
+    assert timing.warmup_steps == 6
     assert not timing.steady
-    assert "never settled: 3 warm-up blocks, the criterion looks at 4" in timing.steady_reason
+    assert "never settled: step time moved by" in timing.steady_reason
+
+
+@pytest.mark.parametrize(("min_calls", "blocks"), [(0, 4), (11, 6)])
+def test_the_time_limit_leaves_the_warmup_blocks_that_the_criterion_needs(min_calls, blocks):
+    timing, _ = fake([60.0], plan=replace(PLAN, warmup_min_calls=min_calls, warmup_limit_s=1.0))
+    assert len(timing.warmup_block_s) == blocks
+    assert timing.steady
+
+
+def test_past_its_time_limit_the_warmup_ends_with_its_least_number_of_blocks():
+    script = [1.1**call for call in range(200)]
+    timing, _ = fake(script, plan=replace(PLAN, warmup_limit_s=0.5))
+    assert len(timing.warmup_block_s) == PLAN.warmup_min_blocks
+    assert not timing.steady
 
 
 def test_a_drift_is_reported():
@@ -159,6 +176,37 @@ def test_a_slow_host_shows_in_the_step_time():
     assert timing.step_times_s[0] == pytest.approx(0.105)
 
 
+@pytest.mark.parametrize("queue_limit", [1, 2, 32])
+def test_waiting_for_room_in_a_full_queue_is_no_dispatch_time(queue_limit):
+    plan = replace(PLAN, calls=400, calls_per_block=40, warmup_max_calls=400)
+    timing, program = fake([0.1], dispatch_s=0.001, queue_limit=queue_limit, plan=plan)
+    assert timing.host_dispatch_s == pytest.approx(0.001)
+    # The queue does push back: the last call of a block is issued only `queue_limit` calls before its end.
+    before_s = program.clock.now_s
+    for _ in range(plan.calls_per_block):
+        program.issue()
+    issuing_s = program.clock.now_s - before_s
+    assert issuing_s == pytest.approx(0.1 * (plan.calls_per_block - queue_limit), abs=0.05)
+
+
+def test_one_slow_dispatch_does_not_move_the_dispatch_time():
+    class Hiccup(FakeProgram):
+        def issue(self) -> None:
+            if self.issued == 20:
+                self.clock.advance(1.0)
+            super().issue()
+
+    clock = FakeClock()
+    timing = measure(Hiccup(clock, [0.4], dispatch_s=0.01), PLAN, clock=clock)
+    assert max(timing.block_s) > 1.0
+    assert timing.host_dispatch_s == pytest.approx(0.01)
+
+
+def test_the_clock_is_read_three_times_a_block():
+    timing, program = fake([0.1], plan=replace(PLAN, calls_per_block=4))
+    assert program.clock.readings == 3 * (len(timing.warmup_block_s) + len(timing.block_s))
+
+
 def test_each_block_has_one_fence_at_its_end():
     plan = replace(PLAN, calls=12, calls_per_block=3, warmup_max_calls=12)
     _, program = fake([0.1], plan=plan)
@@ -199,15 +247,51 @@ def test_the_guard_surrounds_each_timed_block_and_nothing_else():
     assert timing.block_s == pytest.approx([0.2, 0.2])
 
 
-def test_what_the_guard_raises_ends_the_measurement():
-    @contextmanager
-    def guard() -> Iterator[None]:
-        yield
-        raise MeasurementError("transfer")
+class FailingGuard:
+    """A guard whose block number `at` (from 0) ends in `error`."""
 
+    def __init__(self, at: int, error: Exception) -> None:
+        self.blocks_left, self.error = at, error
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        yield
+        if not self.blocks_left:
+            raise self.error
+        self.blocks_left -= 1
+
+
+def test_what_the_guard_raises_ends_the_measurement_and_keeps_the_whole_blocks_before():
     clock = FakeClock()
-    with pytest.raises(MeasurementError, match="transfer"):
-        measure(FakeProgram(clock, [0.1]), PLAN, clock=clock, guard=guard)
+    program = FakeProgram(clock, [0.1], dispatch_s=0.01)
+    timing = measure(program, PLAN, clock=clock, guard=FailingGuard(7, MeasurementError("a transfer")))
+    assert timing.error == "a transfer"
+    assert not timing.interrupted
+    assert timing.timed_steps == 14
+    assert timing.block_s == pytest.approx([0.21] * 7)
+    assert timing.host_dispatch_s == pytest.approx(0.01)
+    assert timing.warnings[0] == "stopped by an error: 7 of 20 timed blocks were measured"
+    assert program.issued == 8 + 16
+
+
+def test_a_guard_that_raises_in_the_first_block_leaves_the_warmup():
+    clock = FakeClock()
+    guard = FailingGuard(0, MeasurementError("a transfer"))
+    timing = measure(FakeProgram(clock, [0.1]), PLAN, clock=clock, guard=guard)
+    assert (timing.error, timing.block_s, timing.host_dispatch_s) == ("a transfer", (), None)
+    assert timing.warmup_steps == 8
+    assert not timing.steady
+
+
+def test_an_undisturbed_measurement_has_no_error():
+    timing, _ = fake([0.1])
+    assert timing.error is None
+
+
+def test_other_errors_of_a_guarded_block_pass_through():
+    clock = FakeClock()
+    with pytest.raises(ZeroDivisionError):
+        measure(FakeProgram(clock, [0.1]), PLAN, clock=clock, guard=FailingGuard(7, ZeroDivisionError()))
 
 
 def test_several_steps_in_a_call_are_counted_as_steps():
@@ -219,11 +303,12 @@ def test_several_steps_in_a_call_are_counted_as_steps():
 
 
 @pytest.mark.parametrize("jump_s", [-1.0, -0.25, float("nan"), float("inf")])
-def test_a_clock_that_does_not_move_forward_is_refused(jump_s):
+@pytest.mark.parametrize("at_call", [2, 14], ids=["warm-up", "timed"])
+def test_a_clock_that_does_not_move_forward_is_refused(jump_s, at_call):
     class Jumping(FakeProgram):
         def fence(self) -> None:
             super().fence()
-            if self.issued == 14:
+            if self.issued == at_call:
                 self.clock.advance(jump_s)
 
     clock = FakeClock()

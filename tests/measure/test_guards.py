@@ -138,6 +138,22 @@ def test_compilations_before_an_error_are_kept():
     assert window.compilations == 1
 
 
+def test_an_implicit_transfer_ends_measure_and_keeps_the_blocks_before():
+    class Careless(FakeProgram):
+        def issue(self) -> None:
+            super().issue()
+            step(np.ones(3, np.float32) if self.issued == 6 else array)
+
+    step, array = jax.jit(double), jnp.ones(3)
+    step(array)
+    clock, window = FakeClock(), TimedWindow()
+    plan = Plan(calls=5, calls_per_block=1, warmup_min_calls=0, warmup_max_calls=3, window=3)
+    timing = measure(Careless(clock, [0.1]), plan, clock=clock, guard=window)
+    assert "implicit transfer" in timing.error
+    assert window.transfer_error in timing.error
+    assert timing.timed_steps == 2
+
+
 def test_measure_counts_in_its_timed_blocks_only():
     class Compiling(FakeProgram):
         def issue(self) -> None:

@@ -67,7 +67,7 @@ def test_a_donation_that_cannot_be_used_is_an_error():
     def shrink(state, batch):
         return state[:3] + batch.sum()
 
-    with pytest.raises(UserWarning, match="donated"):
+    with pytest.raises(aot.UnusableDonation, match="donated"):
         aot.compile_function(shrink, STATE, BATCH, donate=(0,))
 
 

@@ -38,7 +38,7 @@ def test_weight_decay_leaves_biases_alone():
 
 
 def test_rate_scales_with_the_global_batch():
-    scaled = OptimizerConfig("sgd", learning_rate=0.1, weight_decay=0.0, reference_batch=256)
+    scaled = OptimizerConfig("sgd", 0.1, 0.0, reference_batch=256, momentum=0.0, nesterov=False)
     step = 1 - update(scaled, batch=256)["bias"]
     doubled = 1 - update(scaled, batch=512)["bias"]
     np.testing.assert_allclose(doubled, 2 * step, rtol=1e-5)
@@ -65,3 +65,19 @@ def test_unknown_optimizer_names_the_nearest():
     with pytest.raises(UserError) as caught:
         build(OptimizerConfig("adamW2", 1e-3, 0.0), 8)
     assert caught.value.fix == "optimizer=adamw"
+
+
+@pytest.mark.parametrize(
+    ("config", "constant"),
+    [
+        (OptimizerConfig("sgd", 0.1, 0.0, nesterov=True), "momentum"),
+        (OptimizerConfig("sgd", 0.1, 0.0, momentum=0.9), "nesterov"),
+        (OptimizerConfig("lars", 0.1, 0.0, momentum=0.9, nesterov=False), "trust_coefficient"),
+        (OptimizerConfig("sgd", 0.1, 0.0, momentum=0.9, nesterov=True, b1=0.9), "b1"),
+    ],
+)
+def test_constants_that_are_missing_or_without_effect_are_named(config, constant):
+    with pytest.raises(UserError, match=rf"optimizer\.{constant} ") as caught:
+        build(config, 8)
+    assert caught.value.fix
+    assert caught.value.allowed

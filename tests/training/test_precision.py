@@ -7,6 +7,7 @@ from tests.building import TINY, Workbench
 from trainbench.errors import UserError
 from trainbench.hardware import chips
 from trainbench.measure.flops import walk
+from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
 
 
@@ -71,29 +72,38 @@ def _is_float(leaf):
 
 
 @pytest.mark.parametrize(
-    ("precision", "platform", "device_kind", "supported"),
+    ("precision", "platform", "device_kind", "capability", "supported"),
     [
-        ("bf16", "cpu", None, True),
-        ("fp32", "cpu", None, True),
-        ("tf32", "cpu", None, False),
-        ("tf32", "tpu", "TPU v4", False),
-        ("tf32", "gpu", "NVIDIA A100-SXM4-80GB", True),
-        ("tf32", "gpu", "Tesla V100-SXM2-16GB", False),
-        ("bf16", "gpu", "Tesla V100-SXM2-16GB", False),
-        ("bf16_full", "gpu", "Tesla T4", False),
-        ("bf16", "gpu", "NVIDIA H100 80GB HBM3", True),
-        ("bf16", "tpu", "TPU v5 lite", True),
-        ("fp32", "gpu", "Tesla V100-SXM2-16GB", True),
+        ("bf16", "cpu", None, None, True),
+        ("fp32", "cpu", None, None, True),
+        ("tf32", "cpu", None, None, False),
+        ("tf32", "tpu", "TPU v4", None, False),
+        ("tf32", "gpu", "NVIDIA A100-SXM4-80GB", None, True),
+        ("tf32", "gpu", "Tesla V100-SXM2-16GB", None, False),
+        ("bf16", "gpu", "Tesla V100-SXM2-16GB", None, False),
+        ("bf16_full", "gpu", "Tesla T4", None, False),
+        ("bf16", "gpu", "NVIDIA H100 80GB HBM3", None, True),
+        ("bf16", "tpu", "TPU v5 lite", None, True),
+        ("fp32", "gpu", "Tesla V100-SXM2-16GB", None, True),
+        ("tf32", "gpu", "NVIDIA B9000", 12.0, True),
+        ("bf16", "gpu", "NVIDIA B9000", 12.0, True),
+        ("tf32", "gpu", "Quadro RTX 8000", 7.5, False),
+        ("bf16", "gpu", "Quadro RTX 8000", 7.5, False),
+        ("tf32", "gpu", "AMD Instinct MI999", None, False),
+        ("bf16", "gpu", "AMD Instinct MI999", None, True),
     ],
 )
-def test_precisions_that_the_device_lacks_are_refused(precision, platform, device_kind, supported):
+def test_precisions_that_the_device_lacks_are_refused(
+    precision, platform, device_kind, capability, supported
+):
     policy = Workbench(["model=vit_tiny", f"precision={precision}"]).request.precision
-    chip = chips.lookup(device_kind) if device_kind else None
+    kind = device_kind or platform
+    devices = Devices((), platform, kind, chips.lookup(kind), capability)
     if supported:
-        check_supported(policy, platform, chip)
+        check_supported(policy, devices)
         return
     with pytest.raises(UserError) as caught:
-        check_supported(policy, platform, chip)
+        check_supported(policy, devices)
     assert precision in caught.value.problem
     assert "fp32" in caught.value.allowed
     assert "precision=" in caught.value.fix

@@ -4,7 +4,9 @@
 Learning Repository, "Optical Recognition of Handwritten Digits"). No network and no TensorFlow is needed.
 """
 
+import contextlib
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from trainbench.data import images
+from trainbench.data.spec import DIGITS
 from trainbench.data.synthetic import HostBatch
 from trainbench.errors import UserError
 
@@ -34,7 +36,7 @@ class TrainbenchDigits(tfds.core.GeneratorBasedBuilder):
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Image(shape=(8, 8, 1), encoding_format="png"),
-                "label": tfds.features.ClassLabel(num_classes=images.DIGITS.classes),
+                "label": tfds.features.ClassLabel(num_classes=DIGITS.classes),
             }
         )
         return tfds.core.DatasetInfo(builder=self, features=features)
@@ -68,7 +70,9 @@ def prepare(directory: Path) -> Any:
         builder = TrainbenchDigits(data_dir=str(directory), file_format="array_record")
         if not builder.info.splits:
             tfds.disable_progress_bar()
-            builder.download_and_prepare()
+            # TFDS announces itself on stdout, which is for results.
+            with contextlib.redirect_stdout(sys.stderr):
+                builder.download_and_prepare()
     except OSError as error:
         raise UserError(
             f"the digits data set cannot be written to {directory}: {error.strerror or error}",

@@ -10,18 +10,15 @@ import jax
 import numpy as np
 
 from trainbench.data.synthetic import HostBatch
-from trainbench.measure.clock import Clock
 
 DeviceBatch = Mapping[str, jax.Array]
 
-# Batches on their way or waiting on the device: one in use, one behind it.
+# Batches that lie ready on the device; one more is on its way, and the queued steps hold theirs.
 DEPTH = 2
 
 
 class Feed(Protocol):
-    """A source of device batches; `waits_s` grows by one entry, the seconds blocked, with each `next`."""
-
-    waits_s: list[float]
+    """A source of device batches; `next` blocks until there is one."""
 
     def next(self) -> DeviceBatch: ...
 
@@ -33,10 +30,8 @@ class Resident:
 
     def __init__(self, batch: DeviceBatch) -> None:
         self._batch = batch
-        self.waits_s: list[float] = []
 
     def next(self) -> DeviceBatch:
-        self.waits_s.append(0.0)
         return self._batch
 
     def close(self) -> None:
@@ -50,23 +45,15 @@ class Prefetched:
     """
 
     def __init__(
-        self,
-        source: Iterator[HostBatch],
-        put: Callable[[HostBatch], DeviceBatch],
-        clock: Clock,
-        depth: int = DEPTH,
+        self, source: Iterator[HostBatch], put: Callable[[HostBatch], DeviceBatch], depth: int = DEPTH
     ) -> None:
-        self.waits_s: list[float] = []
-        self._clock = clock
         self._ready: queue.Queue[DeviceBatch | Exception] = queue.Queue(maxsize=depth)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(source, put), name="prefetch", daemon=True)
         self._thread.start()
 
     def next(self) -> DeviceBatch:
-        asked = self._clock()
         item = self._ready.get()
-        self.waits_s.append(self._clock() - asked)
         if isinstance(item, Exception):
             raise item
         return item
@@ -88,7 +75,9 @@ class Prefetched:
     def _fill(self, source: Iterator[HostBatch], put: Callable[[HostBatch], DeviceBatch]) -> None:
         try:
             for host_batch in source:
-                if not self._offer(put(host_batch)):
+                # A batch counts as ready only once it has arrived: a transfer still under way would hide
+                # behind the steps that are queued before it.
+                if not self._offer(jax.block_until_ready(put(host_batch))):
                     return
             self._offer(RuntimeError("the input ended before the run did"))
         except Exception as error:

@@ -1,15 +1,16 @@
 """Random batches of a task's own shapes, made on the host from a seed."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from trainbench.training.task import ArraySpec
+from trainbench.data.spec import ArraySpec
 
 HostBatch = Mapping[str, np.ndarray]
 
-# Enough different batches that no cache on the way to the device can serve them; few enough to be made
-# beforehand.
+# Host-fed runs cycle through this many ready batches: enough that no cache on the way to the device can serve
+# them, few enough to be made beforehand.
 POOL = 8
 
 
@@ -20,13 +21,9 @@ def host_batch(spec: Mapping[str, ArraySpec], seed: int) -> HostBatch:
 
 
 def host_batches(spec: Mapping[str, ArraySpec], seed: int) -> Iterator[HostBatch]:
-    """Endless batches out of a small pool made beforehand.
-
-    What host-fed runs measure is the way from host memory to the device, not a random number generator.
-    """
-    pool = [host_batch(spec, seed + offset) for offset in range(POOL)]
-    while True:
-        yield from pool
+    """Endless different batches."""
+    for offset in itertools.count():
+        yield host_batch(spec, seed + offset)
 
 
 def _array(spec: ArraySpec, generator: np.random.Generator) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Facts about this machine for the result record: processor, memory, software, driver.
 
-Nothing here imports JAX, runs another program or touches a device, so a process that only starts others can
+Nothing here imports JAX or touches a device, so a process that only starts others can
 ask. What cannot be found out is None: a benchmark never fails for want of a version number.
 """
 
 import os
 import platform
 import re
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu")
 _FLAG_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # SHA-1 and SHA-256 repositories
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+GIT_TIMEOUT_S = 5.0
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -52,7 +54,7 @@ def software(environment: Mapping[str, str] = os.environ) -> dict[str, str | Non
         "python": platform.python_version(),
         **{package: _version(package) for package in _PACKAGES},
         "trainbench": trainbench.__version__,
-        "git_commit": git_commit(_checkout()),
+        "git_commit": _commit_with_changes(_checkout()),
         "xla_flags": compiler_flags(environment),
         "driver": nvidia_driver(_read(_NVIDIA_DRIVER) or ""),
     }
@@ -88,11 +90,24 @@ def compiler_flags(environment: Mapping[str, str]) -> str | None:
     return " ".join(found) or None
 
 
+def _commit_with_changes(checkout: Path | None) -> str | None:
+    """The commit, with "-dirty" when tracked files differ from it, as `git describe --dirty` writes it."""
+    commit = git_commit(checkout)
+    if commit is None:
+        return None
+    command = ["git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return commit
+    return f"{commit}-dirty" if done.stdout.strip() else commit
+
+
 def git_commit(checkout: Path | None) -> str | None:
     """The commit checked out at `checkout`, or None where that is no git checkout.
 
     Read from git's own files (gitrepository-layout(5)) rather than by running git, which may be missing,
-    slow on a network disk, or refuse a directory of another owner. Uncommitted changes do not show.
+    slow on a network disk, or refuse a directory of another owner.
     """
     git = _git_directory(checkout / ".git") if checkout else None
     head = _read(git / "HEAD") if git else None

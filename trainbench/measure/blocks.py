@@ -53,10 +53,14 @@ class Timing:
     warmup_block_s: tuple[float, ...]  # shape (warm-up blocks,)
     steady: bool
     steady_reason: str
-    host_dispatch_s: float | None  # median per step, of the time spent issuing; None without timed blocks
+    # Host time of issuing one step to an idle device: the first call of each timed block, median over blocks.
+    # A wait of that call for its input is in it. None without timed blocks.
+    host_dispatch_s: float | None
     interrupted: bool
     outliers: tuple[Outlier, ...]  # stalled (or oddly fast) timed blocks, kept in block_s
     warnings: tuple[str, ...]
+    # Why the measurement was stopped and is not valid; the blocks are those measured before. None is valid.
+    error: str | None = None
 
     @property
     def step_times_s(self) -> tuple[float, ...]:
@@ -64,17 +68,35 @@ class Timing:
         return tuple(block_s / self.steps_per_block for block_s in self.block_s)
 
 
+@dataclass(frozen=True)
+class _Readings:
+    """What the clock said over one block."""
+
+    start_s: float
+    first_issued_s: float
+    end_s: float
+
+    @property
+    def block_s(self) -> float:
+        return self.end_s - self.start_s
+
+    @property
+    def first_issue_s(self) -> float:
+        return self.first_issued_s - self.start_s
+
+
 @dataclass
 class _Tape:
-    """Blocks measured so far; outlives an interrupt."""
+    """Blocks measured so far; outlives an interrupt and an error of the guard."""
 
     warmup_s: list[float] = field(default_factory=list)
     timed_s: list[float] = field(default_factory=list)
-    dispatch_s: list[float] = field(default_factory=list)
+    first_issue_s: list[float] = field(default_factory=list)  # one device call of each timed block
     warmup: Steadiness = field(
         default_factory=partial(Steadiness, steady=False, reason="no warm-up block was measured")
     )
     interrupted: bool = False
+    error: str | None = None
 
 
 def measure(
@@ -93,12 +115,18 @@ def measure(
     taken after `progress` has returned. The refilling of the queue is therefore part of every block, which
     is the reason to make blocks long.
 
+    `host_dispatch_s` comes from the first call of each block. Later calls may find the queue of the runtime
+    full and then wait for the device, which would make a device-bound run look host-bound.
+
     `guard` makes a context that is entered around every timed block, outside its clock readings (see
-    `guards.TimedWindow`); what it raises ends the measurement. `KeyboardInterrupt` ends it too, but the
-    whole blocks measured so far are kept; the device may then still be busy with the last one.
+    `guards.TimedWindow`). A `MeasurementError` inside it ends the measurement: its text becomes
+    `Timing.error`, its block is dropped and the whole blocks before it are kept, since the guard found
+    nothing in them. `KeyboardInterrupt` ends the measurement too and keeps the whole blocks. In both cases
+    the device may still be busy with the last block. Any other exception passes through.
 
     Raises:
-      MeasurementError: when the clock stands still, runs backwards or is not finite over a block.
+      MeasurementError: when the clock stands still, runs backwards or is not finite over a block. Nothing is
+        kept then, because every block was timed with that clock.
     """
     tape = _Tape()
     report = progress or _ignore
@@ -118,9 +146,12 @@ def _warm_up(
     program: Program, plan: Plan, clock: Clock, report: Callable[[Progress], None], tape: _Tape
 ) -> None:
     limit_s = math.inf if plan.warmup_limit_s is None else plan.warmup_limit_s
-    while len(tape.warmup_s) < plan.warmup_max_blocks and sum(tape.warmup_s) < limit_s:
-        block_s, _ = _run_block(program, plan.calls_per_block, clock)
-        tape.warmup_s.append(block_s)
+    while len(tape.warmup_s) < plan.warmup_max_blocks:
+        if len(tape.warmup_s) >= plan.warmup_min_blocks and sum(tape.warmup_s) >= limit_s:
+            return
+        readings = _run_block(program, plan.calls_per_block, clock)
+        _check_clock(readings)
+        tape.warmup_s.append(readings.block_s)
         report(_progress("warm-up", plan, tape.warmup_s, plan.warmup_max_blocks))
         tape.warmup = settled(tape.warmup_s, plan.window)
         if tape.warmup.steady and len(tape.warmup_s) >= plan.warmup_min_blocks:
@@ -136,27 +167,37 @@ def _run_timed_blocks(
     tape: _Tape,
 ) -> None:
     while len(tape.timed_s) < plan.blocks:
-        with guard():
-            block_s, dispatch_s = _run_block(program, plan.calls_per_block, clock)
-        tape.timed_s.append(block_s)
-        tape.dispatch_s.append(dispatch_s)
+        try:
+            with guard():
+                readings = _run_block(program, plan.calls_per_block, clock)
+        except MeasurementError as error:
+            tape.error = str(error)
+            return
+        # After the guard, so that an error of the clock is not taken for one of the guard.
+        _check_clock(readings)
+        tape.timed_s.append(readings.block_s)
+        tape.first_issue_s.append(readings.first_issue_s)
         report(_progress("timed", plan, tape.timed_s, plan.blocks))
 
 
-def _run_block(program: Program, calls: int, clock: Clock) -> tuple[float, float]:
-    """Seconds of one block, and the part of it that the host spent issuing."""
-    start = clock()
-    for _ in range(calls):
+def _run_block(program: Program, calls: int, clock: Clock) -> _Readings:
+    start_s = clock()
+    program.issue()
+    first_issued_s = clock()
+    for _ in range(calls - 1):
         program.issue()
-    issued = clock()
     program.fence()
-    end = clock()
+    return _Readings(start_s, first_issued_s, clock())
+
+
+def _check_clock(readings: _Readings) -> None:
+    start, issued, end = readings.start_s, readings.first_issued_s, readings.end_s
     if not (start <= issued <= end and start < end < math.inf):
         raise MeasurementError(
-            f"the clock read {start!r} s before a block, {issued!r} s after issuing it and {end!r} s after "
-            "its fence: time must move forward, so no rate can be given. Is the clock monotonic?"
+            f"the clock read {start!r} s before a block, {issued!r} s after issuing its first call and "
+            f"{end!r} s after its fence: time must move forward, so no rate can be given. "
+            "Is the clock monotonic?"
         )
-    return end - start, issued - start
 
 
 def _progress(phase: Phase, plan: Plan, block_s: list[float], total: int) -> Progress:
@@ -171,7 +212,7 @@ def _progress(phase: Phase, plan: Plan, block_s: list[float], total: int) -> Pro
 
 
 def _timing(plan: Plan, tape: _Tape) -> Timing:
-    per_block = plan.steps_per_block
+    per_block, issues_s = plan.steps_per_block, tape.first_issue_s
     steps_s = np.asarray(tape.timed_s) / per_block
     timed = held_still(steps_s) if tape.timed_s else Steadiness(False, "no timed block was measured")
     steadiness = verdict(tape.warmup, timed)
@@ -184,17 +225,19 @@ def _timing(plan: Plan, tape: _Tape) -> Timing:
         warmup_block_s=tuple(tape.warmup_s),
         steady=steadiness.steady,
         steady_reason=steadiness.reason,
-        host_dispatch_s=float(np.median(tape.dispatch_s)) / per_block if tape.dispatch_s else None,
+        host_dispatch_s=float(np.median(issues_s)) / plan.steps_per_call if issues_s else None,
         interrupted=tape.interrupted,
         outliers=far,
         warnings=_warnings(plan, tape, steadiness, far),
+        error=tape.error,
     )
 
 
 def _warnings(plan: Plan, tape: _Tape, steadiness: Steadiness, far: tuple[Outlier, ...]) -> tuple[str, ...]:
     lines = []
-    if tape.interrupted:
-        lines.append(f"interrupted: {len(tape.timed_s)} of {plan.blocks} timed blocks were measured")
+    if tape.interrupted or tape.error is not None:
+        why = "interrupted" if tape.interrupted else "stopped by an error"
+        lines.append(f"{why}: {len(tape.timed_s)} of {plan.blocks} timed blocks were measured")
     if not steadiness.steady:
         lines.append(f"not steady: {steadiness.reason}")
     lines += [

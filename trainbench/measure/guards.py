@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 
@@ -28,7 +29,7 @@ class Compilations:
     cache_misses: int = 0
 
     @property
-    def cache(self) -> str | None:
+    def cache(self) -> Literal["hit", "miss"] | None:
         """ "hit" or "miss" of the persistent cache; None when it is off or nothing was compiled.
 
         A miss is recorded only when an entry is then written; programs below the cache's size or time

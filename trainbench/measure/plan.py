@@ -26,7 +26,9 @@ class Plan:
     warmup_max_calls: int  # warm-up gives up here, and the result is marked as not steady
     window: int  # warm-up blocks that the steady-state criterion looks at
     steps_per_call: int = 1  # optimizer steps in one device call
-    warmup_limit_s: float | None = None  # warm-up gives up after this time; None is no limit
+    # Warm-up gives up after this time, but never before `warmup_min_blocks`: with fewer nothing can be called
+    # steady, and the time spent would be lost. None is no limit.
+    warmup_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("calls", "calls_per_block", "steps_per_call"):

@@ -32,15 +32,19 @@ class FakeProgram:
       call_times_s: duration of each call on the device, in order of issue; the last repeats for ever.
       dispatch_s: time that the host spends issuing one call, while the device works on earlier ones.
       interrupt_at_call: index of the call whose issue raises KeyboardInterrupt.
+      queue_limit: unfinished calls at most; issuing one more waits for the oldest, as a runtime with a bound
+        on the computations in flight does. None is no limit.
     """
 
     clock: FakeClock
     call_times_s: Iterable[float]
     dispatch_s: float = 0.0
     interrupt_at_call: int | None = None
+    queue_limit: int | None = None
     issued: int = 0
     events: list[str] = field(default_factory=list)  # "issue" and "fence", in order
     _device_free_s: float = 0.0
+    _ends_s: list[float] = field(default_factory=list)  # of each call, in order
     _script: Iterator[float] | None = None
     _call_s: float = 0.0
 
@@ -49,8 +53,10 @@ class FakeProgram:
         if self.issued == self.interrupt_at_call:
             raise KeyboardInterrupt
         self.clock.advance(self.dispatch_s)
+        self._wait_for_room()
         start_s = max(self.clock.now_s, self._device_free_s)
         self._device_free_s = start_s + self._next_call_s()
+        self._ends_s.append(self._device_free_s)
         self.issued += 1
         self.events.append("issue")
 
@@ -58,6 +64,10 @@ class FakeProgram:
         """Lets the clock reach the moment at which the device is idle."""
         self.clock.now_s = max(self.clock.now_s, self._device_free_s)
         self.events.append("fence")
+
+    def _wait_for_room(self) -> None:
+        if self.queue_limit is not None and len(self._ends_s) >= self.queue_limit:
+            self.clock.now_s = max(self.clock.now_s, self._ends_s[-self.queue_limit])
 
     def _next_call_s(self) -> float:
         if self._script is None:

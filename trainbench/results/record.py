@@ -110,8 +110,11 @@ class Software(Section):
     optax: str
     libtpu: str | None = None
     trainbench: str
-    git_commit: str | None = Field(default=None, description="of the trainbench checkout, if it is one")
+    git_commit: str | None = Field(
+        default=None, description="of the trainbench checkout; -dirty with uncommitted changes"
+    )
     xla_flags: str | None = None
+    prng: str | None = Field(default=None, description="JAX's random bit generator; dropout pays for it")
     driver: str | None = Field(default=None, description="accelerator driver")
 
 

@@ -13,6 +13,8 @@ from trainbench.errors import UserError
 from trainbench.results.record import SCHEMA_VERSION, Result
 
 RESULT_FILE = "result.json"
+PREVIOUS_FILE = "result.previous.json"
+TRACEBACK_FILE = "traceback.txt"
 _SHOWN_ERRORS = 3
 
 
@@ -58,6 +60,14 @@ def check_writable(directory: Path) -> None:
         raise _cannot_write(directory, error) from error
     finally:
         _remove(temporary)
+
+
+def set_aside(directory: Path) -> None:
+    """Rename the result of an earlier run in `directory`, lest it be taken for that of the next one."""
+    earlier = directory / RESULT_FILE
+    if earlier.exists():
+        os.replace(earlier, directory / PREVIOUS_FILE)
+    (directory / TRACEBACK_FILE).unlink(missing_ok=True)
 
 
 def read(path: Path) -> Result:

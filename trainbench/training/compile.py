@@ -10,12 +10,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
+from trainbench.data.spec import ArraySpec
 from trainbench.measure.flops import FlopCount, walk
 from trainbench.measure.guards import counting_compilations
+
+
+class UnusableDonation(Exception):
+    """A donated argument whose memory no output can take over: a defect of the program, not of its input."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,11 @@ class Executable:
     trace_s: float
     lower_s: float
     compile_s: float
-    cache: str
+    cache: Literal["hit", "miss", "off"]
     flops: FlopCount
     xla_flops: float | None
     xla_bytes: float | None
     peak_bytes: int | None
-    aliased_bytes: int | None
-    jaxpr: Any
 
 
 def cache_directory() -> Path:
@@ -71,18 +74,17 @@ def compile_function(
     """Trace, lower and compile `function` for abstract arguments.
 
     Raises:
-      RuntimeError: a donated argument cannot be reused for an output, so that memory would silently double.
+      UnusableDonation: a donated argument cannot be reused for an output, so memory would silently double.
     """
     say = on_phase or _silent
     jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
-    with warnings.catch_warnings(), jax.default_matmul_precision(matmul_precision):
-        warnings.filterwarnings("error", message="Some donated buffers were not usable")
+    with jax.default_matmul_precision(matmul_precision):
         say("tracing")
         started = time.perf_counter()
         traced = jitted.trace(*abstract)
         traced_at = time.perf_counter()
         say("lowering")
-        lowered = traced.lower()
+        lowered = _lower(traced)
         lowered_at = time.perf_counter()
         say("compiling")
         with counting_compilations() as seen:
@@ -100,9 +102,54 @@ def compile_function(
         xla_flops=_positive(cost.get("flops")),
         xla_bytes=_positive(cost.get("bytes accessed")),
         peak_bytes=_program_bytes(memory),
-        aliased_bytes=memory.alias_size_in_bytes if memory else None,
-        jaxpr=traced.jaxpr,
     )
+
+
+def _lower(traced: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Some donated buffers were not usable")
+        try:
+            return traced.lower()
+        except UserWarning as warning:
+            raise UnusableDonation(str(warning)) from None
+
+
+def placed(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
+    """The same abstract arrays, each with `sharding`."""
+
+    def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, abstract)
+
+
+def abstract_batch(
+    spec: Mapping[str, ArraySpec], sharding: jax.sharding.Sharding, stacked: int | None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The abstract arrays of a batch; with `stacked`, that many batches along a new leading axis."""
+    leading = () if stacked is None else (stacked,)
+    return {
+        name: jax.ShapeDtypeStruct((*leading, *array.shape), array.dtype, sharding=sharding)
+        for name, array in spec.items()
+    }
+
+
+def nbytes(abstract: Any) -> int:
+    """Bytes of all arrays in a tree, abstract or not."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
+
+
+def accepted(options: Mapping[str, str]) -> bool:
+    """Whether this jaxlib's compiler knows these options."""
+    try:
+        jax.jit(_identity, compiler_options=dict(options)).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def _identity(x: jax.Array) -> jax.Array:
+    return x
 
 
 def _silent(phase: str) -> None:

@@ -20,6 +20,7 @@ class Devices:
     platform: str
     kind: str
     chip: Chip | None
+    compute_capability: float | None = None  # of an NVIDIA GPU
 
     @property
     def count(self) -> int:
@@ -38,7 +39,15 @@ def local_devices() -> Devices:
     handles: Sequence[jax.Device] = jax.local_devices()
     kind = handles[0].device_kind
     chip = lookup(kind, cores_per_device=getattr(handles[0], "num_cores", None))
-    return Devices(tuple(handles), handles[0].platform, kind, chip)
+    return Devices(tuple(handles), handles[0].platform, kind, chip, _compute_capability(handles[0]))
+
+
+def _compute_capability(device: jax.Device) -> float | None:
+    """That of an NVIDIA GPU, such as 9.0; None for everything else (AMD gives names such as "gfx942")."""
+    try:
+        return float(getattr(device, "compute_capability", ""))
+    except (TypeError, ValueError):
+        return None
 
 
 def memory_limit_bytes(devices: Devices) -> int | None:

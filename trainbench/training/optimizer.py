@@ -7,7 +7,13 @@ import optax
 
 from trainbench.errors import UserError, nearest
 
-NAMES = ("sgd", "adamw", "lamb", "lars")
+# The constants that each optimizer has beside its rate and its weight decay.
+CONSTANTS = {
+    "sgd": ("momentum", "nesterov"),
+    "adamw": ("b1", "b2", "eps"),
+    "lamb": ("b1", "b2", "eps"),
+    "lars": ("momentum", "nesterov", "trust_coefficient"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,43 +45,61 @@ def _is_matrix(array: jax.Array) -> bool:
     return array.ndim > 1
 
 
+def scaled_rate(config: OptimizerConfig, global_batch_size: int) -> float:
+    """The learning rate at this global batch size."""
+    if not config.reference_batch:
+        return config.learning_rate
+    return config.learning_rate * global_batch_size / config.reference_batch
+
+
+def validate(config: OptimizerConfig) -> None:
+    """Nothing if the optimizer is known and `config` sets its constants and no others.
+
+    Raises:
+      UserError: it names what is unknown, missing, or without effect.
+    """
+    if config.name not in CONSTANTS:
+        raise UserError(
+            f"optimizer.name={config.name} is not known",
+            allowed=", ".join(CONSTANTS),
+            fix=f"optimizer={nearest(config.name, CONSTANTS) or 'sgd'}",
+        )
+    own = CONSTANTS[config.name]
+    for constant in dict.fromkeys(name for names in CONSTANTS.values() for name in names):
+        is_set = getattr(config, constant) is not None
+        if is_set != (constant in own):
+            problem = (
+                f"has no effect on {config.name}" if is_set else f"is not set, and {config.name} needs it"
+            )
+            raise UserError(
+                f"optimizer.{constant} {problem}",
+                allowed=", ".join(f"optimizer.{name}" for name in own),
+                fix=f"optimizer={config.name} alone, which sets what it needs",
+            )
+
+
 def build(config: OptimizerConfig, global_batch_size: int) -> optax.GradientTransformation:
-    """The Optax transformation of `config`; its state takes the parameters' dtype."""
-    scale = global_batch_size / config.reference_batch if config.reference_batch else 1.0
-    rate, decay = config.learning_rate * scale, config.weight_decay
+    """The Optax transformation of `config`; its state takes the parameters' dtype.
+
+    Raises:
+      UserError: see `validate`.
+    """
+    validate(config)
+    rate, decay = scaled_rate(config, global_batch_size), config.weight_decay
     if config.name == "sgd":
         return optax.chain(
             optax.add_decayed_weights(decay, mask=decayed),
             optax.sgd(rate, momentum=config.momentum, nesterov=bool(config.nesterov)),
         )
-    if config.name == "adamw":
-        return optax.adamw(rate, **_adam_constants(config), weight_decay=decay, mask=decayed)
-    if config.name == "lamb":
-        return optax.lamb(rate, **_adam_constants(config), weight_decay=decay, mask=decayed)
     if config.name == "lars":
         return optax.lars(
             rate,
             weight_decay=decay,
             weight_decay_mask=decayed,
             trust_ratio_mask=decayed,
-            trust_coefficient=_required(config, "trust_coefficient"),
-            momentum=_required(config, "momentum"),
+            trust_coefficient=config.trust_coefficient,
+            momentum=config.momentum,
             nesterov=bool(config.nesterov),
         )
-    near = nearest(config.name, NAMES)
-    raise UserError(
-        f"optimizer.name={config.name!r} is not known",
-        allowed=", ".join(NAMES),
-        fix=f"optimizer={near}" if near else "choose one of these",
-    )
-
-
-def _adam_constants(config: OptimizerConfig) -> dict[str, float]:
-    return {name: _required(config, name) for name in ("b1", "b2", "eps")}
-
-
-def _required(config: OptimizerConfig, field: str) -> float:
-    value = getattr(config, field)
-    if value is None:
-        raise UserError(f"optimizer.{field} is not set", allowed="a number", fix=f"+optimizer.{field}=VALUE")
-    return float(value)
+    adaptive = {"adamw": optax.adamw, "lamb": optax.lamb}[config.name]
+    return adaptive(rate, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=decay, mask=decayed)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from trainbench.errors import UserError
-from trainbench.hardware.chips import Chip
+from trainbench.training.device import Devices
 
 # The name under which chips list the dense peak of each policy's matrix work.
 PEAK_DTYPE = {"bf16": "bf16", "bf16_full": "bf16", "fp32": "fp32", "tf32": "tf32"}
@@ -34,26 +34,35 @@ class Precision:
         return PEAK_DTYPE[self.name]
 
 
-def check_supported(precision: Precision, platform: str, chip: Chip | None) -> None:
-    """Refuse a policy that this device could only imitate, with what it can do instead.
+# The first NVIDIA generation with TF32 and bfloat16 tensor cores (Ampere), as a CUDA compute capability.
+AMPERE = 8.0
 
-    A CPU runs bf16 by converting to float32, which is allowed because it is the documented smoke test;
-    TF32 exists on NVIDIA GPUs from Ampere on.
+
+def check_supported(precision: Precision, devices: Devices) -> None:
+    """Refuse a policy that these devices could only imitate, with what they can do instead.
+
+    A CPU runs bf16 by converting to float32, which is allowed because it is the documented smoke test.
     """
-    allowed = "bf16, bf16_full, fp32"
-    if precision.name == "tf32":
-        has_tf32 = platform in ("gpu", "cuda") and (chip is None or chip.peak_tflops.get("tf32") is not None)
-        if not has_tf32:
-            where = chip.name if chip else f"a {platform.upper()}"
-            raise UserError(
-                f"precision=tf32 needs an NVIDIA GPU of the Ampere generation or later; this is {where}",
-                allowed=allowed,
-                fix="use precision=fp32 (true float32) or precision=bf16",
-            )
-    lacks_bf16 = chip is not None and chip.peak_tflops.get("bf16") is None
-    if precision.peak_dtype == "bf16" and chip is not None and lacks_bf16:
+    lacking = _what_is_lacking(precision, devices)
+    if lacking:
+        others = "fp32" if precision.peak_dtype == "bf16" else "bf16, bf16_full, fp32"
+        where = devices.chip.name if devices.chip else devices.kind
         raise UserError(
-            f"precision={precision.name} needs bfloat16 matrix units, which {chip.name} does not have",
-            allowed="fp32",
-            fix="use precision=fp32",
+            f"precision={precision.name} needs {lacking}; this is {where}",
+            allowed=others,
+            fix="precision=fp32",
         )
+
+
+def _what_is_lacking(precision: Precision, devices: Devices) -> str | None:
+    dtype = precision.peak_dtype
+    if dtype == "fp32":
+        return None
+    what = "an NVIDIA GPU of the Ampere generation or later" if dtype == "tf32" else "bfloat16 matrix units"
+    if devices.platform in ("cpu", "tpu"):
+        return what if dtype == "tf32" else None
+    if devices.chip is not None:
+        return None if devices.chip.peak_tflops[dtype] is not None else what
+    if devices.compute_capability is None:
+        return what if dtype == "tf32" else None
+    return None if devices.compute_capability >= AMPERE else what

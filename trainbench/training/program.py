@@ -39,11 +39,6 @@ class TrainingProgram:
     def state(self) -> TrainState:
         return self._state
 
-    @property
-    def waits_s(self) -> list[float]:
-        """Seconds that each call so far waited for its batch."""
-        return self._feed.waits_s
-
     def losses(self) -> list[tuple[int, float]]:
         """(optimizer steps done, loss) at each fence; fetches from the device."""
         return [(step, float(loss)) for step, loss in self._seen]

@@ -15,51 +15,13 @@ import optax
 from flax import nnx
 
 from trainbench import models
+from trainbench.data.spec import ArraySpec, ImageWire
 from trainbench.models import bert
 
 # A family's own `Config`; each family is a module with the names that trainbench.models lists.
 Architecture = Any
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a batch: shape, dtype, and the closed range of its (synthetic) values."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    low: int
-    high: int
-
-    @property
-    def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class ImageWire:
-    """How images travel to the device: uint8 pixels, normalised there.
-
-    `mean` and `std` are per channel, of pixels scaled to [0, 1].
-    """
-
-    height: int
-    width: int
-    channels: int
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-# Channel statistics of the ImageNet training set, as torchvision's and timm's recipes use them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def imagenet_like(image_size: int, classes: int) -> ImageWire:
-    """RGB images of the model's own size, normalised as ImageNet is."""
-    return ImageWire(image_size, image_size, 3, classes, IMAGENET_MEAN, IMAGENET_STD)
 
 
 class Task(Protocol):

@@ -1,0 +1,49 @@
+"""What a batch is made of, and how images travel to the device."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a batch: shape, dtype, and the closed range of its (synthetic) values."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    low: int
+    high: int
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class ImageWire:
+    """How images travel to the device: uint8 pixels, normalised there.
+
+    `mean` and `std` are per channel, of pixels scaled to [0, 1].
+    """
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+# Channel statistics of the ImageNet training set, as torchvision's and timm's recipes use them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Mean and standard deviation of the digits' pixels scaled to [0, 1]: 4.884 / 16 and 6.017 / 16.
+DIGITS = ImageWire(height=8, width=8, channels=1, classes=10, mean=(0.3053,), std=(0.3760,))
+
+
+def image_wire(data: str, image_size: int, classes: int) -> ImageWire:
+    """The wire format of a data set; synthetic images have the model's own size and classes."""
+    if data == "digits":
+        return DIGITS
+    return ImageWire(image_size, image_size, 3, classes, IMAGENET_MEAN, IMAGENET_STD)

@@ -1,0 +1,70 @@
+"""The help page, made from what is shipped so that it cannot fall behind."""
+
+import textwrap
+from collections.abc import Mapping
+
+from trainbench import shipped
+
+SHORT = """\
+python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...]
+       python -m trainbench --help shows all of it"""
+
+KEYS = {
+    "batch_size": "samples per device per optimizer step: N | default",
+    "steps": "timed optimizer steps: N | default",
+    "warmup": "least warm-up steps: N | default",
+    "input": "resident | host | real | default",
+    "steps_per_call": "optimizer steps in one device call: N",
+    "image_size": "pixels: N | null, the model's own",
+    "sequence_length": "tokens: N | null, the model's own",
+    "seed": "parameters, data, dropout and shuffling: 0 to 4,294,967,295",
+    "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",
+}
+
+OPTIONS = {
+    "-m, --multirun": "a sweep: one process for each combination of KEY=A,B,C",
+    "--cfg job": "print the composed configuration; -p GROUP for a part, --resolve",
+    "--config-dir DIR": "more configurations of your own",
+    "--info [WHAT]": "how the configuration came about",
+    "--version": "print the version",
+    "-h, --help": "print this page",
+}
+
+EXAMPLES = (
+    "python -m trainbench model=resnet50 precision=bf16",
+    "python -m trainbench model=bert_large sequence_length=512 precision=fp32",
+    "python -m trainbench model=vit_tiny data=digits steps=400",
+    "python -m trainbench -m batch_size=8,16,32",
+)
+
+EXIT_CODES = {
+    "0": "fine",
+    "1": "a failed check, or a failed run",
+    "2": "a mistake in what was asked for",
+    "3": "out of memory",
+    "130": "interrupted; what was measured is saved",
+}
+
+
+def page(verbs: Mapping[str, str]) -> str:
+    """The whole page; `verbs` gives a line for each verb."""
+    groups = {group: " | ".join(shipped.names(group)) for group in shipped.GROUPS}
+    return "\n".join(
+        [
+            "usage: python -m trainbench [VERB] [KEY=VALUE ...] [OPTION ...]",
+            *_table("verbs", verbs),
+            *_table("groups", groups),
+            *_table("keys", KEYS),
+            *_table("options", OPTIONS),
+            *["", "examples:", *(f"  {example}" for example in EXAMPLES)],
+            *_table("exit codes", EXIT_CODES),
+        ]
+    )
+
+
+def _table(title: str, rows: Mapping[str, str]) -> list[str]:
+    lines = ["", f"{title}:"]
+    for name, text in rows.items():
+        first, *rest = textwrap.wrap(text, width=78)
+        lines += [f"  {name:<18}{first}", *(f"{'':<20}{line}" for line in rest)]
+    return lines

@@ -1,0 +1,86 @@
+"""What is trained: from a request to the task, the model's structure, the optimizer and the step."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from trainbench import models
+from trainbench.config import Request
+from trainbench.data.spec import ArraySpec, image_wire
+from trainbench.errors import UserError
+from trainbench.models.layers import Policy
+from trainbench.training import optimizer as optimizers
+from trainbench.training.state import BuildModel, Structure, TrainState, init
+from trainbench.training.step import StepFunction, make_step
+from trainbench.training.task import ImageClassification, MaskedLanguageModel, Task
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Everything about a training step that can be known without a device; nothing is compiled yet.
+
+    `spec` describes the global batch; `make_state` is to be called under `jax.jit` or `jax.eval_shape`.
+    """
+
+    task: Task
+    structure: Structure
+    optimizer: optax.GradientTransformation
+    make_state: Callable[[], TrainState]
+    global_batch_size: int
+
+    @property
+    def spec(self) -> Mapping[str, ArraySpec]:
+        return self.task.batch_spec(self.global_batch_size)
+
+    @property
+    def step(self) -> StepFunction:
+        return make_step(self.task, self.structure, self.optimizer)
+
+    @property
+    def abstract_state(self) -> TrainState:
+        return jax.eval_shape(self.make_state)
+
+
+def build(request: Request, task: Task, global_batch_size: int) -> Workload:
+    """The workload of a request at a global batch size."""
+    build_model = model_builder(request)
+    structure = Structure.of(build_model)
+    optimizer = optimizers.build(request.optimizer, global_batch_size)
+    make_state = functools.partial(init, structure, build_model, optimizer, request.seed)
+    return Workload(task, structure, optimizer, make_state, global_batch_size)
+
+
+def make_task(request: Request) -> Task:
+    """The task of the requested model on the requested data."""
+    model = request.model
+    if model.task == "masked_language_model":
+        assert model.sequence_length is not None
+        return MaskedLanguageModel(model.architecture, model.sequence_length)
+    assert model.image_size is not None
+    wire = image_wire(request.data, model.image_size, model.architecture.classes)
+    if wire.classes > model.architecture.classes:
+        raise UserError(
+            f"data={request.data} has {wire.classes} classes, model={model.name} only "
+            f"{model.architecture.classes}",
+            allowed=f"at least {wire.classes} classes",
+            fix=f"model.architecture.classes={wire.classes}",
+        )
+    dtype = np.dtype(request.precision.compute_dtype)
+    return ImageClassification(model.architecture, model.family, model.image_size, dtype, wire)
+
+
+def model_builder(request: Request) -> BuildModel:
+    """A function from random streams to the requested model."""
+    family = models.FAMILIES[request.model.family]
+    policy = Policy(request.precision.param_dtype, request.precision.compute_dtype)
+
+    def build_model(rngs: nnx.Rngs) -> nnx.Module:
+        model: nnx.Module = family.Model(request.model.architecture, policy=policy, rngs=rngs)
+        return model
+
+    return build_model
