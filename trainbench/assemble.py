@@ -397,8 +397,8 @@ def _unknown_hardware(parts: Parts, devices: Devices) -> Iterator[str]:
 
 def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
     is_cpu, family = devices.platform == "cpu", parts.request.model.family
-    if is_cpu and parts.request.precision.peak_dtype == "bf16":
-        yield "precision: a CPU without bfloat16 units computes it in float32, with conversions"
+    if is_cpu and parts.request.precision.peak_dtype == "bf16" and not machine.has_bfloat16_units():
+        yield "precision: this CPU has no bfloat16 units and computes in float32, with conversions"
     if is_cpu and family == "resnet" and parts.request.steps_per_call > 1:
         yield "steps_per_call: XLA:CPU runs convolutions inside a loop on one thread"
     if devices.count > 1 and family == "resnet":

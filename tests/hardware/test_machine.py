@@ -152,3 +152,9 @@ def test_asking_does_not_import_jax():
         "chips.lookup('TPU v4'); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+
+
+def test_bfloat16_units_are_read_from_the_flags():
+    assert machine.has_bfloat16_units("flags : fpu avx512_bf16 avx2")
+    assert machine.has_bfloat16_units("Features : fp asimd bf16")
+    assert not machine.has_bfloat16_units("flags : fpu avx2 avx512f")

@@ -70,6 +70,16 @@ def cpu_name(cpuinfo: str) -> str | None:
     return match.group(1) if match else None
 
 
+def has_bfloat16_units(cpuinfo: str | None = None) -> bool:
+    """Whether the processor multiplies bfloat16 itself, from the flags in /proc/cpuinfo.
+
+    >>> has_bfloat16_units("flags : fpu avx512f avx512_bf16")
+    True
+    """
+    text = (_read(_CPU_INFO) or "") if cpuinfo is None else cpuinfo
+    return re.search(r"\b(?:avx512_bf16|amx_bf16|bf16)\b", text) is not None
+
+
 def nvidia_driver(text: str) -> str | None:
     """The driver version in the text of /proc/driver/nvidia/version, or None.
 
