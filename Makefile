@@ -18,12 +18,12 @@ comma := ,
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2
 	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-accelerator (GPU, TPU)"
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -31,10 +31,10 @@ lint: $(VENV)/.installed-dev
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest tests/parity -m parity
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m slow
 
-test-accelerator: $(VENV)/.installed-dev
+test-accelerator: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m accelerator -rs
 
 $(BIN)/python:
@@ -45,7 +45,7 @@ $(VENV)/.installed-run-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+$(VENV)/.installed-dev-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	touch $@
 

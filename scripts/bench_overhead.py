@@ -29,7 +29,7 @@ from trainbench.training.device import local_devices
 from trainbench.training.program import TrainingProgram, first_call
 from trainbench.training.state import TrainState
 
-ROUNDS = 20
+ROUNDS = 30
 
 
 def main() -> None:

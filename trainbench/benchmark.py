@@ -44,9 +44,18 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     with _uninterrupted():
         result = assemble(parts, ending)
         path = _save(result, directory)
-    for line in (*console.summary(result, path), *console.autos(result), *console.warnings(result)):
+    for line in (
+        *console.summary(result, _from_here(path)),
+        *console.autos(result),
+        *console.warnings(result),
+    ):
         print(line)
     return EXIT_CODES[result.status]
+
+
+def _from_here(path: Path) -> Path:
+    """The path as one would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from tests.results import examples
 from trainbench.errors import UserError
 from trainbench.report.console import autos, error_screen, summary, warnings
-from trainbench.results.record import Comparison, Loss, Result
+from trainbench.results.record import Comparison, Input, Loss, Result
 
 FILE = Path("outputs/run/result.json")
 
@@ -233,3 +233,8 @@ def test_a_pipe_of_80_columns_gets_whole_lines_and_no_escape_codes():
     assert "\x1b" not in done.stdout.decode() + done.stderr.decode()
     assert out[: len(summary(examples.ok_gpu()))] == summary(examples.ok_gpu())
     assert done.stderr.decode().strip().endswith("compiling (no estimate; first compile of this program)")
+
+
+def test_the_cost_of_input_stands_beside_the_step_time():
+    fed = changed(examples.ok_cpu(), input=Input(mode="host", stall_fraction=0.076))
+    assert line(summary(fed), "step time").endswith("input costs 7.6 % of it")

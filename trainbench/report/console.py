@@ -17,6 +17,7 @@ from trainbench.results.record import (
     Compile,
     Evaluation,
     Hardware,
+    Input,
     Loss,
     Memory,
     Result,
@@ -125,7 +126,7 @@ def _speed(result: Result) -> list[str]:
         unit = units(result.workload.sample_unit if result.workload else "sample")
         lines.append(_line("throughput", _throughput(result.throughput, unit, result.timing)))
     if result.timing:
-        lines.append(_line("step time", _step_time(result.timing)))
+        lines.append(_line("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)])))
     device = [*_mfu(result), *_peak_memory(result.memory)]
     return lines + ([_line("device", " · ".join(device))] if device else [])
 
@@ -145,6 +146,13 @@ def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str
         return text
     why = clip(timing.steady_reason, max(_WIDTH - len(text) - _LABEL - 16, 40))
     return f"NOT STEADY: {text} · {why}"
+
+
+def _input_cost(given: Input | None) -> list[str]:
+    """What the batches cost where they come from the host."""
+    if given is None or given.stall_fraction is None:
+        return []
+    return [f"input costs {percent(given.stall_fraction)} of it"]
 
 
 def _step_time(timing: Timing) -> str:
