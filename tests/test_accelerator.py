@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 
-import jax
 import pytest
 
-pytestmark = [
-    pytest.mark.accelerator,
-    pytest.mark.skipif(jax.default_backend() == "cpu", reason="JAX finds no GPU or TPU here"),
-]
+pytestmark = [pytest.mark.accelerator, pytest.mark.usefixtures("accelerator")]
+
+
+@pytest.fixture(scope="module")
+def accelerator():
+    """Skips where there is none; asked in another process, as a TPU can be open in only one."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    backend = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout.strip()
+    if backend in ("", "cpu"):
+        pytest.skip("JAX finds no GPU or TPU here")
 
 
 @pytest.mark.parametrize("model", ["resnet50", "vit_s16", "bert_base"])
@@ -29,7 +34,7 @@ def test_a_run_knows_its_chip_and_stays_below_its_limits(model, input_mode, tmp_
     assert record["compile"]["donated"] is True
     assert record["timing"]["compilations_in_window"] == 0
     assert record["timing"]["implicit_transfers_in_window"] == 0
-    assert record["timing"]["host_dispatch_s"] < record["timing"]["step_time_s"]["median"]
+    assert record["timing"]["host_dispatch_s"] < record["timing"]["step_time_s"]["median"] / 2
 
 
 def test_out_of_memory_is_a_result(tmp_path):

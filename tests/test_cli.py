@@ -351,6 +351,7 @@ def test_a_loss_that_is_not_finite_makes_the_result_invalid(run, tmp_path):
     [
         (["model=resnet101", "image_size=160"], "compiling"),
         (["model=resnet_tiny", "batch_size=8", "steps=100000", "warmup=1"], "warm-up"),
+        (["model=resnet_tiny", "batch_size=8", "steps=20000", "warmup=1"], "measuring block"),
     ],
 )
 def test_ctrl_c_saves_what_there_is(environment, tmp_path, arguments, when):
@@ -370,6 +371,7 @@ def test_ctrl_c_saves_what_there_is(environment, tmp_path, arguments, when):
     record = result_of(tmp_path / "out")
     assert record["status"] == "interrupted"
     assert "INTERRUPTED" in output
+    assert (record["throughput"] is not None) == (when == "measuring block"), "whole blocks are kept"
     assert "Traceback" not in errors
 
 
