@@ -194,6 +194,6 @@ def as_series(step_times_s: Sequence[float] | Floats) -> Floats:
     values = np.asarray(step_times_s, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"expected a non-empty list of step times, got shape {values.shape}")
-    if not np.all(np.isfinite(values)) or values.min() <= 0:
-        raise ValueError(f"step times must be positive and finite, got a minimum of {values.min()} s")
+    if not np.all(np.isfinite(values)) or np.min(values) <= 0:
+        raise ValueError(f"step times must be positive and finite, got a minimum of {np.min(values)} s")
     return values
