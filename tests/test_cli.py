@@ -386,6 +386,15 @@ def test_a_sweep_runs_each_point_in_a_process_of_its_own_and_ends_with_a_table(r
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_backend_that_is_not_there_is_one_clear_screen(run, platform):
+    done = run("model=vit_tiny", JAX_PLATFORMS=platform)
+    assert done.returncode == 2
+    assert f"JAX_PLATFORMS={platform!r}" in done.stderr
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_configurations_are_found_from_anywhere_and_shown(run):
     done = run("--cfg", "job", "model=vit")
     assert done.returncode == 0

@@ -13,7 +13,7 @@ import pytest
 from tests.parity.weights import Arrays, translate_all
 from trainbench.models import bert, resnet, vit
 
-WHY = "the parity tests need torch and transformers: pip install trainbench[parity]"
+WHY = "the parity tests need torch and transformers: make parity installs them"
 torch = pytest.importorskip("torch", reason=WHY)
 transformers = pytest.importorskip("transformers", reason=WHY)
 

@@ -103,10 +103,6 @@ def test_a_wrong_header_or_a_short_row_is_refused():
         figures.parse(",".join(figures.COLUMNS) + "\na,b\n", name="own.csv")
 
 
-def test_notes_tell_nothing_of_how_the_table_was_compiled():
-    assert not re.search(r"stored page|session|index names", TEXT)
-
-
 @pytest.mark.parametrize("metric", sorted(vocabulary.OTHER_METRICS))
 def test_tokens_times_and_mfu_never_become_samples(metric):
     found = [figure for figure in FIGURES.values() if figure.metric == metric]

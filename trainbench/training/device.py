@@ -1,5 +1,6 @@
 """The devices that this run uses, as JAX shows them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import jax
 import psutil
 
+from trainbench.errors import UserError
 from trainbench.hardware.chips import Chip, lookup
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -35,8 +37,21 @@ class Devices:
 
 
 def local_devices() -> Devices:
-    """Every device that JAX's default backend offers to this process."""
-    handles: Sequence[jax.Device] = jax.local_devices()
+    """Every device that JAX's default backend offers to this process.
+
+    Raises:
+      UserError: JAX can't start the backend that it was told to use.
+    """
+    try:
+        handles: Sequence[jax.Device] = jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        # Where the plug-in is missing altogether, JAX fails an assertion without a word.
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise UserError(
+            f"JAX cannot start its devices (JAX_PLATFORMS={asked!r}): {error or 'no plug-in for it'}",
+            allowed="a platform whose plug-in is installed",
+            fix="in the checkout: pip install -e '.[cuda]' (or '.[tpu]'); or unset JAX_PLATFORMS",
+        ) from None
     kind = handles[0].device_kind
     chip = lookup(kind, cores_per_device=getattr(handles[0], "num_cores", None))
     return Devices(tuple(handles), handles[0].platform, kind, chip, _compute_capability(handles[0]))
