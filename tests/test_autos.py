@@ -2,6 +2,7 @@ import pytest
 
 from tests.building import request
 from trainbench import autos, workload
+from trainbench.errors import UserError
 
 
 def resolved(platform, *overrides, devices=1):
@@ -104,3 +105,8 @@ def test_an_option_that_the_compiler_does_not_know_is_left_out_and_said(monkeypa
     config = resolved("cpu")
     assert config.compiler_options == {}
     assert "unknown" in config.autos["compiler_options"].reason
+
+
+def test_more_warm_up_than_the_chosen_steps_is_refused():
+    with pytest.raises(UserError, match="steps=24 is below warmup=500"):
+        resolved("cpu", "warmup=500")

@@ -2,14 +2,14 @@
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import jax
 
+from trainbench.doubts import doubts
 from trainbench.hardware import machine
-from trainbench.measure.blocks import Timing
 from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
@@ -18,7 +18,6 @@ from trainbench.reference import figures, match
 from trainbench.reference.differences import RunFacts
 from trainbench.results import record
 from trainbench.run import Parts
-from trainbench.training.device import Devices
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
@@ -47,7 +46,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
     if ending.status in ("ok", "interrupted"):
         ending = _verdict(parts, summary) or ending
     believed = ending.status in ("ok", "interrupted")
-    speed = _throughput(parts, summary)
+    speed, software = _throughput(parts, summary), machine.software()
     return record.Result(
         kind="measured",
         status=ending.status,
@@ -59,7 +58,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         autos=_autos(parts),
         workload=_workload(parts),
         hardware=_hardware(parts),
-        software=_software(),
+        software=_software(software),
         compile=_compile(parts),
         timing=_timing(parts, summary),
         throughput=speed,
@@ -69,7 +68,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
         comparisons=_comparisons(parts, speed) if believed else (),
-        warnings=tuple(_warnings(parts, summary)),
+        warnings=tuple(doubts(parts, summary, software)),
     )
 
 
@@ -87,10 +86,7 @@ def _global_batch_size(parts: Parts) -> int:
 
 
 def _peak_flops_per_device(parts: Parts) -> float | None:
-    devices = parts.devices
-    if devices is None or devices.chip is None:
-        return None
-    return devices.chip.peak_flops_per_device(parts.request.precision.peak_dtype)
+    return parts.devices.peak_flops(parts.request.precision.peak_dtype) if parts.devices else None
 
 
 def _model_flops_per_device(parts: Parts, samples_per_s: float) -> float:
@@ -183,8 +179,7 @@ def _hardware(parts: Parts) -> record.Hardware | None:
     )
 
 
-def _software() -> record.Software:
-    facts = machine.software()
+def _software(facts: Mapping[str, str | None]) -> record.Software:
     return record.Software(
         python=facts["python"] or "",
         jax=facts["jax"] or "",
@@ -346,70 +341,3 @@ def _comparison(one: match.Comparison) -> record.Comparison:
         source=one.source,
         date=one.date,
     )
-
-
-def _warnings(parts: Parts, summary: Summary | None) -> Iterator[str]:
-    """Why fields are unknown ("<field>: <reason>"), and what makes one doubt the numbers."""
-    yield "power: not measured"
-    yield "cost: no price was given"
-    if parts.config is not None and parts.config.input == "resident":
-        yield "stall_fraction: resident input cannot stall"
-    if parts.devices is not None:
-        yield from _unknown_hardware(parts, parts.devices)
-        yield from _doubts_about_the_device(parts, parts.devices)
-    if parts.donated is False:
-        yield "donation: the state was not reused in place, so it takes its memory twice"
-    if summary is not None and parts.timing is not None:
-        if summary.ci95 is None:
-            yield f"ci95: {summary.ci95_reason}"
-        yield from parts.timing.warnings
-        yield from _doubts_about_the_host(parts, summary, parts.timing)
-
-
-def _unknown_hardware(parts: Parts, devices: Devices) -> Iterator[str]:
-    dtype = parts.request.precision.peak_dtype
-    if devices.chip is None:
-        what = f"device kind {devices.kind!r} is not in the table of chips"
-        if devices.platform == "cpu":
-            what = "a CPU has no published peak in the table of chips"
-        of_chip = ("chip", "chip_count", "samples_per_s_per_chip", "model_tflops_per_s_per_chip")
-        for field in ("mfu", "hfu", "peak_tflops", "memory_bytes", *of_chip):
-            yield f"{field}: {what}"
-    elif _peak_flops_per_device(parts) is None:
-        for field in ("mfu", "hfu", "peak_tflops"):
-            yield f"{field}: no dense {dtype} peak is published for {devices.chip.name}"
-    if devices.chip is not None and devices.chip.memory_bytes is None:
-        yield f"memory_bytes: {devices.chip.memory_reason}"
-    allocator = allocator_memory(devices.handles)
-    if allocator.peak_bytes is None:
-        yield f"peak_bytes_allocator: {allocator.peak_reason}"
-    if allocator.limit_bytes is None:
-        yield f"limit_bytes: {allocator.limit_reason}"
-    software = machine.software()
-    for field, what in (
-        ("libtpu", "not installed"),
-        ("driver", "no NVIDIA driver"),
-        ("xla_flags", "none set"),
-    ):
-        if software[field] is None:
-            yield f"{field}: {what}"
-
-
-def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
-    is_cpu, family = devices.platform == "cpu", parts.request.model.family
-    if is_cpu and parts.request.precision.peak_dtype == "bf16" and not machine.has_bfloat16_units():
-        yield "precision: this CPU has no bfloat16 units and computes in float32, with conversions"
-    if is_cpu and family == "resnet" and parts.request.steps_per_call > 1:
-        yield "steps_per_call: XLA:CPU runs convolutions inside a loop on one thread"
-    if devices.count > 1 and family == "resnet":
-        yield "batch_norm: statistics are over the global batch (synchronised between devices)"
-
-
-def _doubts_about_the_host(parts: Parts, summary: Summary, timing: Timing) -> Iterator[str]:
-    dispatch = timing.host_dispatch_s
-    is_cpu = parts.devices is not None and parts.devices.platform == "cpu"
-    if dispatch is not None and dispatch > summary.median / 2 and not is_cpu:
-        yield (
-            f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time; "
-            "raise batch_size or steps_per_call"
-        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainbench.config import Request
+from trainbench.config import Request, check_warmup
 from trainbench.hardware.flags import compiler_options
 from trainbench.measure.blocks import Timing
 from trainbench.measure.plan import Plan
@@ -68,7 +68,11 @@ class RunConfig:
 
 
 def resolve(request: Request, task: Task, platform: str, device_count: int) -> RunConfig:
-    """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu")."""
+    """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu").
+
+    Raises:
+      UserError: more warm-up was asked for than the steps that are chosen here.
+    """
     autos: dict[str, Auto] = {}
 
     def chosen(name: str, asked: Any, auto: Auto) -> Any:
@@ -82,6 +86,7 @@ def resolve(request: Request, task: Task, platform: str, device_count: int) -> R
     batch_size = chosen("batch_size", request.batch_size, _batch_size(request, task, platform))
     steps = chosen("steps", request.steps, _steps(request, task, platform, batch_size))
     warmup = chosen("warmup", request.warmup, _warmup(request, platform, steps))
+    check_warmup(steps, warmup)
     input_mode = chosen("input", request.input, _input(request))
     _record_rate(request, batch_size * device_count, autos)
     options, reason = compiler_options(platform, os.environ)

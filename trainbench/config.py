@@ -237,15 +237,25 @@ def _check_together(request: Request) -> None:
             allowed="input=resident, input=host, or data=digits",
             fix="data=digits input=real",
         )
-    if request.steps is not None and request.warmup is not None and request.steps < request.warmup:
-        raise UserError(
-            f"steps={request.steps} is below warmup={request.warmup}: fewer timed than thrown away",
-            allowed="steps of at least warmup",
-            fix=f"steps={request.warmup * 10} or warmup={max(1, request.steps // 10)}",
-        )
+    if request.steps is not None and request.warmup is not None:
+        check_warmup(request.steps, request.warmup)
     if request.steps is not None and request.steps % request.steps_per_call:
         raise UserError(
             f"steps={request.steps} is not a multiple of steps_per_call={request.steps_per_call}",
             allowed=f"multiples of {request.steps_per_call}",
             fix=f"steps={-(-request.steps // request.steps_per_call) * request.steps_per_call}",
+        )
+
+
+def check_warmup(steps: int, warmup: int) -> None:
+    """Nothing if at least as many steps are timed as warm up.
+
+    Raises:
+      UserError: fewer are.
+    """
+    if steps < warmup:
+        raise UserError(
+            f"steps={steps} is below warmup={warmup}: fewer timed than thrown away",
+            allowed="steps of at least warmup",
+            fix=f"steps={warmup * 10} or warmup={max(1, steps // 10)}",
         )

@@ -151,7 +151,10 @@ def run(parts: Parts, progress: ProgressLine) -> None:
     if config.input != "resident":
         progress.phase("measuring the step without input", timed=True)
         fed = TrainingProgram(executable.call, program.state, Resident(last_batch), config.steps_per_call)
-        parts.resident_step_s = autos.resident_step_s(measure(fed, autos.short_plan(plan), clock=wall_clock))
+        without_input = measure(fed, autos.short_plan(plan), clock=wall_clock)
+        parts.resident_step_s = autos.resident_step_s(without_input)
+        if without_input.interrupted:
+            raise KeyboardInterrupt
 
 
 def time_of_one_call(program: TrainingProgram) -> float:

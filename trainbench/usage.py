@@ -43,6 +43,7 @@ EXIT_CODES = {
     "2": "a mistake in what was asked for",
     "3": "out of memory",
     "130": "interrupted; what was measured is saved",
+    "141": "the reader of the output went away",
 }
 
 

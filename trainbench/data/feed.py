@@ -1,4 +1,4 @@
-"""Feeds: how the training loop gets its next batch on the device, and how long it waited for it."""
+"""Feeds: how the training loop gets its next batch on the device."""
 
 import queue
 import threading

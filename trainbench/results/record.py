@@ -257,7 +257,9 @@ class Comparison(Section):
     reference_id: str
     accelerator: str
     value: Quantity = Field(description="published samples per second and chip")
-    ratio: Quantity | None = Field(default=None, description="samples_per_s_per_chip of this run / value")
+    ratio: Quantity | None = Field(
+        default=None, description="samples/s per chip of this run (a CPU counts as one) / value"
+    )
     like_for_like: bool = Field(description="no material difference")
     differences: tuple[str, ...] = ()
     source: str | None = Field(default=None, description="where the figure is printed")

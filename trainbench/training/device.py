@@ -35,6 +35,10 @@ class Devices:
             return None
         return -(-self.count // self.chip.jax_devices_per_chip)
 
+    def peak_flops(self, dtype: str) -> float | None:
+        """Dense peak of one device in FLOP/s; None for an unknown chip or an unpublished rate."""
+        return self.chip.peak_flops_per_device(dtype) if self.chip else None
+
 
 def local_devices() -> Devices:
     """Every device that JAX's default backend offers to this process.

@@ -1,0 +1,79 @@
+"""The warnings of a record: why a field is unknown ("<field>: <reason>"), and what makes one doubt it."""
+
+from collections.abc import Iterator, Mapping
+
+from trainbench.hardware import machine
+from trainbench.measure.blocks import Timing
+from trainbench.measure.memory import allocator_memory
+from trainbench.measure.statistics import Summary
+from trainbench.run import Parts
+from trainbench.training.device import Devices
+
+
+def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | None]) -> Iterator[str]:
+    """One line each; `software` is what `machine.software()` found."""
+    yield "power: not measured"
+    yield "cost: no price was given"
+    if parts.config is not None and parts.config.input == "resident":
+        yield "stall_fraction: resident input cannot stall"
+    if parts.devices is not None:
+        yield from _unknown_hardware(parts.request.precision.peak_dtype, parts.devices)
+        yield from _doubts_about_the_device(parts, parts.devices)
+    yield from _unknown_software(software)
+    if parts.donated is False:
+        yield "donation: the state was not reused in place, so it takes its memory twice"
+    if summary is not None and parts.timing is not None:
+        if summary.ci95 is None:
+            yield f"ci95: {summary.ci95_reason}"
+        yield from parts.timing.warnings
+        yield from _doubts_about_the_host(parts, summary, parts.timing)
+
+
+def _unknown_hardware(dtype: str, devices: Devices) -> Iterator[str]:
+    if devices.chip is None:
+        what = f"device kind {devices.kind!r} is not in the table of chips"
+        if devices.platform == "cpu":
+            what = "a CPU has no published peak in the table of chips"
+        of_chip = ("chip", "chip_count", "samples_per_s_per_chip", "model_tflops_per_s_per_chip")
+        for field in ("mfu", "hfu", "peak_tflops", "memory_bytes", *of_chip):
+            yield f"{field}: {what}"
+    elif devices.peak_flops(dtype) is None:
+        for field in ("mfu", "hfu", "peak_tflops"):
+            yield f"{field}: no dense {dtype} peak is published for {devices.chip.name}"
+    if devices.chip is not None and devices.chip.memory_bytes is None:
+        yield f"memory_bytes: {devices.chip.memory_reason}"
+    allocator = allocator_memory(devices.handles)
+    if allocator.peak_bytes is None:
+        yield f"peak_bytes_allocator: {allocator.peak_reason}"
+    if allocator.limit_bytes is None:
+        yield f"limit_bytes: {allocator.limit_reason}"
+
+
+def _unknown_software(software: Mapping[str, str | None]) -> Iterator[str]:
+    for field, what in (
+        ("libtpu", "not installed"),
+        ("driver", "no NVIDIA driver"),
+        ("xla_flags", "none set"),
+    ):
+        if software[field] is None:
+            yield f"{field}: {what}"
+
+
+def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
+    is_cpu, family = devices.platform == "cpu", parts.request.model.family
+    if is_cpu and parts.request.precision.peak_dtype == "bf16" and not machine.has_bfloat16_units():
+        yield "precision: this CPU has no bfloat16 units and computes in float32, with conversions"
+    if is_cpu and family == "resnet" and parts.request.steps_per_call > 1:
+        yield "steps_per_call: XLA:CPU runs convolutions inside a loop on one thread"
+    if devices.count > 1 and family == "resnet":
+        yield "batch_norm: statistics are over the global batch (synchronised between devices)"
+
+
+def _doubts_about_the_host(parts: Parts, summary: Summary, timing: Timing) -> Iterator[str]:
+    dispatch = timing.host_dispatch_s
+    is_cpu = parts.devices is not None and parts.devices.platform == "cpu"
+    if dispatch is not None and dispatch > summary.median / 2 and not is_cpu:
+        yield (
+            f"host_dispatch: issuing a step takes {dispatch / summary.median:.0%} of the step time; "
+            "raise batch_size or steps_per_call"
+        )
