@@ -33,8 +33,8 @@ def run_point(overrides: list[str], varied: list[str], directory: Path) -> Point
       varied: the overrides that tell this point from the others, for its label.
     """
     command = [sys.executable, "-m", "trainbench", *overrides, f"hydra.run.dir={_quoted(directory)}"]
-    label = " ".join(varied)
-    print(f"{label or 'the only point'}", file=sys.stderr, flush=True)
+    label = " ".join(varied) or "the only point"
+    print(label, file=sys.stderr, flush=True)
     directory.mkdir(parents=True, exist_ok=True)
     store.set_aside(directory)
     with (directory / "output.txt").open("w") as output:

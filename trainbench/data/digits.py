@@ -76,6 +76,7 @@ def prepare(directory: Path) -> Any:
     except OSError as error:
         raise UserError(
             f"the digits data set cannot be written to {directory}: {error.strerror or error}",
+            allowed="a directory that exists or can be made, and written to",
             fix="choose a writable directory with data.dir=DIR or the variable TRAINBENCH_CACHE",
         ) from error
     return builder
