@@ -13,7 +13,7 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 
-.PHONY: bench test lint parity test-slow test-accelerator clean
+.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator clean
 
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-tensorflow, make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
@@ -34,6 +34,9 @@ parity: $(VENV)/.installed-parity
 test-slow: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m slow
 
+test-tensorflow: $(VENV)/.installed-prepare
+	$(BIN)/python -m pytest -m tensorflow -rs
+
 test-accelerator: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m accelerator -rs
 
@@ -42,11 +45,15 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed-run-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".$(if $(EXTRAS),[$(EXTRAS)])"
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[image,text$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	touch $@
 
 $(VENV)/.installed-dev-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	touch $@
+
+$(VENV)/.installed-prepare: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,prepare]"
 	touch $@
 
 $(VENV)/.installed-parity: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

@@ -20,10 +20,9 @@ from omegaconf import OmegaConf
 from trainbench import autos, config, workload
 from trainbench.data.feed import DeviceBatch, Resident
 from trainbench.data.synthetic import host_batch
-from trainbench.measure.blocks import measure
+from trainbench.measure.blocks import measure, time_of_one_call
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.statistics import summarise
-from trainbench.run import time_of_one_call
 from trainbench.training import compile as aot
 from trainbench.training.device import local_devices
 from trainbench.training.program import TrainingProgram, first_call

@@ -28,7 +28,7 @@ def test_each_model_brings_the_optimizer_of_its_published_runs(model, optimizer)
 
 def test_defaults_are_those_of_the_readme():
     asked = request()
-    assert (asked.model.name, asked.precision.name, asked.data) == ("resnet50", "bf16", "synthetic")
+    assert (asked.model.name, asked.precision.name, asked.data.name) == ("resnet50", "bf16", "synthetic")
     assert (asked.batch_size, asked.steps, asked.warmup, asked.input) == (None, None, None, None)
 
 
@@ -53,8 +53,21 @@ MISTAKES = [
     (["model=vit_b16", "sequence_length=128"], "sequence_length=128 does not apply", "image_size"),
     (["model=bert_base", "image_size=224"], "image_size=224 does not apply", "sequence_length"),
     (["model=bert_base", "sequence_length=1024"], "1024", "512"),
-    (["model=bert_tiny", "data=digits"], "data=digits holds images", "synthetic"),
+    (["model=bert_tiny", "data=digits"], "data=digits holds images", "kjv"),
+    (["model=resnet50", "data=kjv"], "data=kjv holds text", "photos"),
     (["input=real"], "input=real needs a real data set", "digits"),
+    (["model=bert_tiny", "input=all"], "input=all needs a real data set", "kjv"),
+    (["data=tfds", "data.workers=-1"], "data.workers=-1", "at least 0"),
+    (["data=tfds", "data.bad_records=many"], "data.bad_records=many", "at least 0"),
+    (["data=tfds", "data.decoder=opencvv"], "data.decoder=opencvv", "opencv, pillow"),
+    (["data=tfds", "data.crop=center"], "data.crop=center", "random_resized, whole"),
+    (["data=tfds", "data.loader=torch"], "data.loader=torch", "grain, tfdata"),
+    (["data=kjv", "model=bert_tiny", "data.packing=best"], "data.packing=best", "concat, none"),
+    (["data=tfds", "data.mean=[0.5]"], "data.mean=[0.5] data.std=[0.229,0.224,0.225]", "one number each"),
+    (["data=tfds", "data.std=[0,1,1]"], "data.std=[0,1,1]", "above 0"),
+    (["data=tfds", "data.name=null"], "data.name=null", "text"),
+    (["data=tfds", "data.kind=sounds"], "data.kind=sounds", "images"),
+    (["data=tfds", "data.flip=3"], "data.flip=3", "true or false"),
     (["input=hots"], "input=hots", "host"),
     (["input=[host]"], "input=[host]", "host"),
     (["seed=-1"], "seed=-1", "at least 0"),
@@ -116,7 +129,7 @@ MISTAKES = [
     (["optimizer.name=adam"], "optimizer.name=adam is not known", "adamw"),
     (["+optimizer.b1=0.9"], "optimizer.b1 has no effect on sgd", "optimizer.momentum"),
     # Data and measure
-    (["data.name=foo"], "data.name=foo is not known", "digits"),
+    (["data.name=foo"], "data.name=foo is not known", "synthetic"),
     (["model=vit_tiny", "data=digits", "data.dir=5"], "data.dir=5", "a text"),
     (["measure.blocks=0"], "measure.blocks=0", "positive integer"),
     (["measure.cpu_seconds=abc"], "measure.cpu_seconds=abc", "a number above 0"),
@@ -157,7 +170,7 @@ def test_a_changed_architecture_does_not_keep_the_published_name(overrides, labe
     assert bool(model.modified) == (label != model.name)
 
 
-@pytest.mark.parametrize(("model", "default"), [("resnet50", "sgd"), ("vit", "adamw"), ("bert_tiny", "lamb")])
+@pytest.mark.parametrize(("model", "default"), [("resnet50", "sgd"), ("vit", "adamw"), ("bert_base", "lamb")])
 def test_the_default_optimizer_is_known_beside_the_chosen_one(model, default):
     assert request(f"model={model}").optimizer.name == default
     chosen = request(f"model={model}", "optimizer=lars")
@@ -194,3 +207,14 @@ def test_an_architecture_key_that_was_forced_in_is_refused():
 
 def test_the_tree_and_the_code_know_the_same_keys():
     assert set(tree()) == set(config.KEYS)
+
+
+@pytest.mark.parametrize("data", shipped.names("data"))
+def test_every_data_set_composes_with_a_model_that_reads_it(data):
+    model = "bert_tiny" if data in ("kjv", "tfds_text") else "resnet_tiny"
+    assert request(f"data={data}", f"model={model}").data.name
+
+
+def test_what_is_left_open_about_data_is_none():
+    data = request("data=tfds", "data.name=food101").data
+    assert (data.name, data.crop, data.decoder, data.workers, data.threads) == ("food101", *[None] * 4)

@@ -8,8 +8,10 @@ from typing import Literal
 
 import jax
 
+from trainbench.data.settings import SyntheticData
 from trainbench.doubts import doubts
 from trainbench.hardware import machine
+from trainbench.input_cost import input_section
 from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
@@ -64,7 +66,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         throughput=speed,
         utilization=_utilization(parts, speed) if believed else None,
         memory=_memory(parts),
-        input=_input(parts, summary),
+        input=input_section(parts, _global_batch_size(parts)) if parts.config else None,
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
         comparisons=_comparisons(parts, speed) if believed else (),
@@ -158,7 +160,7 @@ def _workload(parts: Parts) -> record.Workload | None:
         flops_per_sample=task.flops_per_sample(),
         precision=request.precision.name,
         optimizer=request.optimizer.name,
-        data=request.data,
+        data=request.data.name,
     )
 
 
@@ -260,7 +262,13 @@ def _throughput(parts: Parts, summary: Summary | None) -> record.Throughput | No
         samples_per_s_ci95=rate.ci95,
         samples_per_s_per_chip=rate.samples_per_s / chips if chips else None,
         tokens_per_s=rate.samples_per_s * tokens if tokens else None,
+        useful_tokens_per_s=rate.samples_per_s * tokens * (1 - _padding(parts)) if tokens else None,
     )
+
+
+def _padding(parts: Parts) -> float:
+    """Share of the fed tokens that are padding; rows of synthetic text are full."""
+    return parts.padding_fraction or 0.0
 
 
 def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utilization | None:
@@ -288,22 +296,17 @@ def _memory(parts: Parts) -> record.Memory | None:
     )
 
 
-def _input(parts: Parts, summary: Summary | None) -> record.Input | None:
-    """How batches came, and the share of the step time that they cost: 1 - (step without input / step)."""
-    if parts.config is None:
-        return None
-    stall = None
-    if summary is not None and parts.resident_step_s is not None:
-        # The step without input comes out the slower of the two by chance when input costs nothing.
-        stall = max(0.0, 1 - parts.resident_step_s / summary.median)
-    return record.Input(mode=parts.config.input, stall_fraction=stall)
-
-
 def _evaluation(parts: Parts) -> record.Evaluation | None:
-    if parts.accuracy is None:
+    found, task, data = parts.evaluation, parts.task, parts.request.data
+    if found is None or task is None or isinstance(data, SyntheticData) or data.held_out is None:
         return None
-    value, samples = parts.accuracy
-    return record.Evaluation(metric="accuracy", value=value, samples=samples, split="test")
+    return record.Evaluation(
+        metric=task.accuracy_name,
+        value=found.accuracy,
+        loss=found.loss if math.isfinite(found.loss) else None,
+        samples=found.predictions,
+        split=data.held_out,
+    )
 
 
 def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.Comparison, ...]:
@@ -324,7 +327,7 @@ def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.
         samples_per_s_per_chip=speed.samples_per_s / chips,
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
-        data="real" if config.input == "real" else "synthetic",
+        data="real" if config.input in ("real", "all") else "synthetic",
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
     )
     return tuple(_comparison(one) for one in match.compare(facts, figures.load()))

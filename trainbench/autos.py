@@ -1,15 +1,15 @@
 """Everything that trainbench chooses by itself, each as (value, reason)."""
 
 import dataclasses
+import math
 import os
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainbench.config import Request, check_warmup
+from trainbench.data.settings import SyntheticData
 from trainbench.hardware.flags import compiler_options
-from trainbench.measure.blocks import Timing
 from trainbench.measure.plan import Plan
 from trainbench.training.compile import accepted
 from trainbench.training.optimizer import scaled_rate
@@ -33,9 +33,12 @@ STEADY_WINDOW = 5
 CPU_STEADY_WINDOW = 3
 # Blocks of the short measurement without input.
 RESIDENT_BLOCKS = 3
+# Of the loader alone: enough for an interval.
+LOADER_BLOCKS = 12
+LOADER_BLOCK_S = 0.25
 
 
-InputMode = Literal["resident", "host", "real"]
+InputMode = Literal["resident", "host", "real", "all"]
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,20 @@ def _warmup(request: Request, platform: str, steps: int) -> Auto:
 
 
 def _input(request: Request) -> Auto:
-    if request.data == "synthetic":
+    if isinstance(request.data, SyntheticData):
         return Auto("resident", "synthetic data: one batch kept on the device, so no input cost is measured")
-    return Auto("real", f"data={request.data}: batches are read from the data set")
+    return Auto("real", f"data={request.data.name}: batches are read from the data set")
 
 
-def plan(config: RunConfig, platform: str, call_s: float) -> tuple[Plan, dict[str, Auto]]:
-    """How the steps are cut into blocks, for calls of about `call_s` seconds; and what was chosen thereby."""
+def plan(
+    config: RunConfig, platform: str, call_s: float, calls_ahead: int = 0
+) -> tuple[Plan, dict[str, Auto]]:
+    """How the steps are cut into blocks, for calls of about `call_s` seconds; and what was chosen thereby.
+
+    Args:
+      calls_ahead: calls whose input lies ready when the first one starts. The warm-up uses them up: they
+        would make an input pipeline that is too slow look fast enough.
+    """
     calls = -(-config.steps // config.steps_per_call)
     wanted, autos = _wanted_blocks(config.request.measure.blocks, calls, call_s)
     blocks = _block_count(calls, wanted)
@@ -155,7 +165,7 @@ def plan(config: RunConfig, platform: str, call_s: float) -> tuple[Plan, dict[st
         steps = per_block * blocks * config.steps_per_call
         autos["steps"] = Auto(steps, f"{config.steps} rounded up to {blocks} equal blocks")
     window = CPU_STEADY_WINDOW if platform == "cpu" else STEADY_WINDOW
-    warmup_calls = -(-config.warmup // config.steps_per_call)
+    warmup_calls = max(-(-config.warmup // config.steps_per_call), calls_ahead)
     most = -(-config.request.measure.warmup_max_steps // config.steps_per_call)
     return Plan(
         calls=per_block * blocks,
@@ -203,6 +213,14 @@ def short_plan(plan: Plan) -> Plan:
     )
 
 
-def resident_step_s(timing: Timing) -> float | None:
-    """The median step time of a short measurement; None when it was interrupted before its first block."""
-    return statistics.median(timing.step_times_s) if timing.step_times_s else None
+def loader_plan(batch_s: float) -> Plan:
+    """How long the loader runs alone, whose batches take about `batch_s` seconds each."""
+    per_block = max(1, math.ceil(LOADER_BLOCK_S / batch_s))
+    return Plan(
+        calls=LOADER_BLOCKS * per_block,
+        calls_per_block=per_block,
+        warmup_min_calls=0,
+        warmup_max_calls=LOADER_BLOCKS * per_block,
+        window=CPU_STEADY_WINDOW,
+        warmup_limit_s=WARMUP_LIMIT_S,
+    )

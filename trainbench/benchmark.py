@@ -12,6 +12,7 @@ import jax
 from trainbench import config
 from trainbench.assemble import Ending, assemble
 from trainbench.errors import ExitCode, OutOfMemory, UserError
+from trainbench.measure.errors import MeasurementError
 from trainbench.report import console
 from trainbench.report.progress import ProgressLine
 from trainbench.results import store
@@ -87,6 +88,8 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         return Ending("interrupted", f"stopped by the user while {progress.text}")
     except OutOfMemory as error:
         return Ending("oom", str(error))
+    except MeasurementError as error:
+        return Ending("invalid", str(error))
     except Exception as error:
         if _is_out_of_memory(error):
             return Ending("oom", f"while {progress.text}: {_first_line(error)}")

@@ -70,6 +70,10 @@ def _are_counts(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_count, value))
 
 
+def _are_amounts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_amount, value))
+
+
 COUNT = Kind(f"a positive integer, at most {MOST:,}", "32", _is_count, int)
 WHOLE = Kind(f"an integer of at least 0, at most {MOST:,}", "10", _is_whole, int)
 SEED = Kind(f"an integer of at least 0, at most {MOST_SEED:,}", "1", _is_seed, int)
@@ -79,9 +83,17 @@ SHARE = Kind("a number of at least 0 and below 1", "0.9", _is_share, float)
 FLAG = Kind("true or false", "true", _is_flag, bool)
 TEXT = Kind("a text", "some_text", _is_text, str)
 COUNTS = Kind("a list of positive integers", "[2,2]", _are_counts, tuple)
+AMOUNTS = Kind("a list of numbers of at least 0", "[0.5,0.5,0.5]", _are_amounts, tuple)
 
 # The kind of a dataclass field, unless it is named with one of its own.
-BY_TYPE: dict[Any, Kind] = {int: COUNT, float: AMOUNT, bool: FLAG, str: TEXT, tuple[int, ...]: COUNTS}
+BY_TYPE: dict[Any, Kind] = {
+    int: COUNT,
+    float: AMOUNT,
+    bool: FLAG,
+    str: TEXT,
+    tuple[int, ...]: COUNTS,
+    tuple[float, ...]: AMOUNTS,
+}
 
 
 def section(tree: Mapping[str, Any], key: str, label: str = "") -> Mapping[str, Any]:

@@ -138,6 +138,25 @@ def _sweep(options: argparse.Namespace) -> int:
     return sweep.exit_code(points)
 
 
+def _prepare(arguments: list[str]) -> int:
+    """Write a data set to the disk, once; it downloads only with data.download=true."""
+    options = _options(arguments)
+    if options.multirun:
+        raise UserError("prepare takes one data set", allowed="one set of overrides", fix="leave -m out")
+    # Nothing is measured, so there is no result and no directory for one.
+    options.overrides[:0] = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+
+    def job(config: DictConfig, settings: Any) -> None:
+        del settings
+        # Imported late: TFDS takes seconds to import, and other verbs don't need it.
+        from trainbench import preparation
+
+        preparation.prepare_and_show(_plain(config))
+
+    _with_hydra(options, job)
+    return ExitCode.OK
+
+
 class _JobFailed(BaseException):
     """Carries a job's exception out of Hydra, which would announce an Exception itself and go on."""
 
@@ -194,4 +213,4 @@ def _plain(config: DictConfig) -> Any:
         raise complaints.translated(error, []) from None
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"run": _run}
+VERBS: dict[str, Callable[[list[str]], int]] = {"run": _run, "prepare": _prepare}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainbench import checks, models, shipped
+from trainbench.data import settings
+from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextData
 from trainbench.errors import UserError
 from trainbench.shipped import GROUPS
 from trainbench.training import optimizer
@@ -19,14 +21,19 @@ KEYS = (
     *GROUPS,
     *("batch_size", "steps", "warmup", "input", "steps_per_call", "image_size", "sequence_length", "seed"),
 )
-INPUTS = ("resident", "host", "real")
-IMAGE_FAMILIES = tuple(
-    name for name, family in models.FAMILIES.items() if family.TASK == "image_classification"
-)
+INPUTS = ("resident", "host", "real", "all")
+DATA_KINDS: dict[str, type[DataConfig]] = {"synthetic": SyntheticData, "images": ImageData, "text": TextData}
+DATA_CHOICES = {
+    "crop": settings.CROPS,
+    "decoder": settings.DECODERS,
+    "loader": settings.LOADERS,
+    "packing": settings.PACKINGS,
+}
 # Fields whose type alone does not say what they may be.
 KINDS = {
     **dict.fromkeys(("dropout_rate", "momentum", "b1", "b2"), checks.SHARE),
     **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds"), checks.POSITIVE),
+    **dict.fromkeys(("workers", "threads", "bad_records"), checks.WHOLE),
 }
 
 
@@ -43,14 +50,6 @@ class MeasureConfig:
     warmup_steps: int
     warmup_max_steps: int
     cpu_seconds: float
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which data set, and where it lives; `dir=None` is the cache."""
-
-    name: str
-    dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ class Request:
     model: ModelConfig
     precision: Precision
     optimizer: OptimizerConfig
-    data: str
-    data_dir: str | None
+    data: DataConfig
     measure: MeasureConfig
     input: str | None
     batch_size: int | None
@@ -107,13 +105,11 @@ def parse(tree: Mapping[str, Any]) -> Request:
     """
     checks.known(tree, KEYS)
     checks.present(tree, KEYS)
-    data = _data(tree)
     request = Request(
         model=_model(tree),
         precision=_precision(tree),
         optimizer=_optimizer(tree),
-        data=data.name,
-        data_dir=data.dir,
+        data=parse_data(tree),
         measure=_measure(tree),
         input=_input(tree),
         batch_size=checks.value_or_default(tree, "batch_size", checks.COUNT),
@@ -198,11 +194,36 @@ def _optimizer(tree: Mapping[str, Any]) -> OptimizerConfig:
     return config
 
 
-def _data(tree: Mapping[str, Any]) -> DataConfig:
-    section = checks.section(tree, "data")
-    config = DataConfig(**checks.fields(DataConfig, section, "data", kinds=KINDS))
-    checks.choice(config.name, "data.name", shipped.names("data"))
+def parse_data(tree: Mapping[str, Any]) -> DataConfig:
+    """The `data` section of a composed configuration.
+
+    Raises:
+      UserError: a value is of the wrong type, or unknown.
+    """
+    section = dict(checks.section(tree, "data"))
+    checks.present(section, ["kind"], "data")
+    kind = checks.choice(section.pop("kind"), "data.kind", DATA_KINDS)
+    # "default" is left to be chosen, as null is.
+    left_open = {key: None if value == "default" else value for key, value in section.items()}
+    values = checks.fields(DATA_KINDS[kind], left_open, "data", kinds=KINDS)
+    for key, choices in DATA_CHOICES.items():
+        if values.get(key) is not None:
+            checks.choice(values[key], f"data.{key}", choices)
+    config = DATA_KINDS[kind](**values)
+    if isinstance(config, SyntheticData):
+        checks.choice(config.name, "data.name", [settings.SYNTHETIC])
+    if isinstance(config, ImageData):
+        _check_normalisation(config)
     return config
+
+
+def _check_normalisation(data: ImageData) -> None:
+    if len(data.mean) != len(data.std) or len(data.mean) not in (1, 3) or 0 in data.std:
+        raise UserError(
+            f"data.mean={checks.shown(data.mean)} data.std={checks.shown(data.std)} cannot normalise pixels",
+            allowed="one number each, or one for each of three channels; std above 0",
+            fix="leave data.mean and data.std out",
+        )
 
 
 def _measure(tree: Mapping[str, Any]) -> MeasureConfig:
@@ -225,18 +246,7 @@ def _input(tree: Mapping[str, Any]) -> str | None:
 
 
 def _check_together(request: Request) -> None:
-    if request.data == "digits" and request.model.family not in IMAGE_FAMILIES:
-        raise UserError(
-            f"data=digits holds images; model={request.model.name} reads text",
-            allowed="data=synthetic for this model",
-            fix="data=synthetic, or an image model such as model=vit_tiny",
-        )
-    if request.input == "real" and request.data == "synthetic":
-        raise UserError(
-            "input=real needs a real data set; data=synthetic has none",
-            allowed="input=resident, input=host, or data=digits",
-            fix="data=digits input=real",
-        )
+    _check_data(request)
     if request.steps is not None and request.warmup is not None:
         check_warmup(request.steps, request.warmup)
     if request.steps is not None and request.steps % request.steps_per_call:
@@ -244,6 +254,28 @@ def _check_together(request: Request) -> None:
             f"steps={request.steps} is not a multiple of steps_per_call={request.steps_per_call}",
             allowed=f"multiples of {request.steps_per_call}",
             fix=f"steps={-(-request.steps // request.steps_per_call) * request.steps_per_call}",
+        )
+
+
+def _check_data(request: Request) -> None:
+    """Images for a model that reads images, text for one that reads text, and a real set for real input."""
+    data, model = request.data, request.model
+    is_image = model.task == "image_classification"
+    if isinstance(data, ImageData if not is_image else TextData):
+        holds, reads = ("text", "images") if is_image else ("images", "text")
+        raise UserError(
+            f"data={data.name} holds {holds}; model={model.name} reads {reads}",
+            allowed="data=synthetic, digits, photos or tfds"
+            if is_image
+            else "data=synthetic, kjv or tfds_text",
+            fix="data=digits, or model=bert_base" if is_image else "data=kjv, or model=resnet50",
+        )
+    if request.input in ("real", "all") and isinstance(data, SyntheticData):
+        fitting = "digits" if is_image else "kjv"
+        raise UserError(
+            f"input={request.input} needs a real data set; data=synthetic has none",
+            allowed=f"input=resident, input=host, or a real data set such as data={fitting}",
+            fix=f"data={fitting} input={request.input}",
         )
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from trainbench.autos import RunConfig
 from trainbench.hardware import machine
+from trainbench.input_cost import out_of_order
 from trainbench.measure.blocks import Timing
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary
@@ -14,8 +16,8 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
     """One line each; `software` is what `machine.software()` found."""
     yield "power: not measured"
     yield "cost: no price was given"
-    if parts.config is not None and parts.config.input == "resident":
-        yield "stall_fraction: resident input cannot stall"
+    if parts.config is not None:
+        yield from _doubts_about_the_input(parts, parts.config)
     if parts.devices is not None:
         yield from _unknown_hardware(parts.request.precision.peak_dtype, parts.devices)
         yield from _doubts_about_the_device(parts, parts.devices)
@@ -27,6 +29,23 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
             yield f"ci95: {summary.ci95_reason}"
         yield from parts.timing.warnings
         yield from _doubts_about_the_host(parts, summary, parts.timing)
+
+
+def _doubts_about_the_input(parts: Parts, config: RunConfig) -> Iterator[str]:
+    if config.input == "resident":
+        yield "stall_fraction: resident input cannot stall"
+    if config.input != "all":
+        for field in ("loader", "capacity_over_demand", "verdict", "verdict_reason"):
+            yield f"{field}: measured with input=all only"
+    if parts.devices is not None:
+        disorder = out_of_order(parts, config.batch_size * parts.devices.count)
+        if disorder:
+            yield disorder
+    if parts.bad_records:
+        first = next(iter(parts.bad_records.items()))
+        yield f"bad_records: {len(parts.bad_records)} left out, for example {first[0]}: {first[1]}"
+    if parts.task is not None and parts.task.tokens_per_sample is None:
+        yield "padding_fraction: images have no padding"
 
 
 def _unknown_hardware(dtype: str, devices: Devices) -> Iterator[str]:

@@ -1,52 +1,69 @@
-"""One benchmark, in execution order: request -> workload -> executable -> measurement.
+"""One benchmark, in execution order: request -> data -> workload -> executable -> measurement.
 
 `Parts` collects what each stage yields, so that a run which ends early (out of memory, Ctrl-C, a loss that is
 not finite) still tells everything it got to know.
 """
 
+import dataclasses
 import functools
-import time
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
-from trainbench import autos, workload
-from trainbench.autos import RunConfig
+from trainbench import autos, fits, loader, workload
+from trainbench.autos import Auto, RunConfig
 from trainbench.config import Request
 from trainbench.data.feed import Resident
-from trainbench.data.source import Source, held_out, open_feed
-from trainbench.data.synthetic import POOL
-from trainbench.errors import OutOfMemory
+from trainbench.data.settings import SyntheticData
+from trainbench.data.source import RealData, Source, batches_ahead, open_feed
+from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
-from trainbench.measure.blocks import Progress, Timing, measure
+from trainbench.measure.blocks import Progress, Timing, measure, time_of_one_call
 from trainbench.measure.clock import wall_clock
+from trainbench.measure.errors import MeasurementError
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.training import compile as aot
-from trainbench.training import parallel
+from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
-from trainbench.training.evaluate import held_out_accuracy
 from trainbench.training.precision import check_supported
 from trainbench.training.program import TrainingProgram, first_call
 from trainbench.training.state import parameter_count
 from trainbench.training.step import repeat
 from trainbench.training.task import Task
 
+Mode = Literal["resident", "host", "real"]
+
+# Which ways of feeding are measured, the one that the run is about last.
+MODES: dict[str, tuple[Mode, ...]] = {
+    "resident": ("resident",),
+    "host": ("host",),
+    "real": ("real",),
+    "all": ("resident", "host", "real"),
+}
+
 
 @dataclass
 class Parts:
-    """What a run has got to know so far; None is not yet."""
+    """What a run has got to know so far; None is not yet.
+
+    `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
+    and `loader` that of the input pipeline without a model.
+    """
 
     request: Request
     tree: Mapping[str, Any]
     command: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     devices: Devices | None = None
+    data: RealData | None = None
     task: Task | None = None
     config: RunConfig | None = None
     parameters: int | None = None
@@ -56,19 +73,31 @@ class Parts:
     plan: Plan | None = None
     window: TimedWindow | None = None
     timing: Timing | None = None
+    beside: dict[Mode, Timing] = field(default_factory=dict)
+    loader: Timing | None = None
     losses: tuple[tuple[int, float], ...] = ()
-    accuracy: tuple[float, int] | None = None
-    resident_step_s: float | None = None
+    evaluation: evaluate.Evaluation | None = None
+    bad_records: Mapping[str, str] = field(default_factory=dict)
+    padding_fraction: float | None = None
 
 
 def run(parts: Parts, progress: ProgressLine) -> None:
     """Carry out the request in `parts` and fill in the rest.
 
     Raises:
-      UserError: the request cannot be met on this device.
+      UserError: the request cannot be met on this device, or with this data.
       OutOfMemory: the device's memory does not hold it.
-      KeyboardInterrupt: stopped by the user outside the measurement; what was measured is in `parts`.
+      MeasurementError: the clock, or what happened while timing, makes figures impossible.
+      KeyboardInterrupt: stopped by the user outside the main measurement; what was measured is in `parts`.
     """
+    with ExitStack() as at_the_end:
+        scratch = Path(at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="trainbench-")))
+        at_the_end.callback(take_note_of_the_data, parts)
+        carry_out(parts, progress, scratch)
+
+
+def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
+    """`run`, with a directory of its own for the time that it takes."""
     request = parts.request
 
     # Device
@@ -77,14 +106,21 @@ def run(parts: Parts, progress: ProgressLine) -> None:
     check_supported(request.precision, devices)
     mesh = parallel.data_mesh(devices.handles)
 
+    # Data
+    if not isinstance(request.data, SyntheticData):
+        progress.phase("opening the data set")
+        parts.data = open_data(request, scratch)
+
     # Workload
-    task = parts.task = workload.make_task(request)
+    task = parts.task = workload.make_task(request, parts.data.wire if parts.data else None)
     config = parts.config = autos.resolve(request, task, devices.platform, devices.count)
+    if parts.data is not None:
+        config = parts.config = config.with_autos(choices_of(parts.data))
     work = workload.build(request, task, config.batch_size * devices.count)
     parts.parameters = parameter_count(work.abstract_state)
     parts.state_bytes = aot.nbytes(work.abstract_state)
     limit = memory_limit_bytes(devices)
-    refuse_above(limit, input_bytes(work, config, devices), "the input alone")
+    fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
     # Executable
     stacked = config.input != "resident" and config.steps_per_call > 1
@@ -103,66 +139,107 @@ def run(parts: Parts, progress: ProgressLine) -> None:
     )
     executable = parts.executable = interruptible(compile_step)
     if devices.platform == "cpu":
-        refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
+        fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
 
-    # State and input
-    progress.phase("initialising parameters")
+    # Measurement, of each way of feeding; what follows the loop is about the last
     options = dict(config.compiler_options)
-    state = interruptible(jax.jit(work.make_state, out_shardings=replicated, compiler_options=options))
+    initialise = jax.jit(work.make_state, out_shardings=replicated, compiler_options=options)
     put = functools.partial(jax.device_put, device=batch_sharding)
-    source = Source(request.data, data_directory(request), work.spec, work.global_batch_size, request.seed)
-    feed = open_feed(source, config.input, config.steps_per_call, put)
-
-    # Measurement
-    program = TrainingProgram(executable.call, state, feed, config.steps_per_call)
-    del state  # donated by the first call
-    try:
-        progress.phase("first steps")
-        parts.donated = interruptible(functools.partial(first_call, program))
-        plan, chosen = autos.plan(config, devices.platform, time_of_one_call(program))
-        parts.plan = plan
-        parts.config = config.with_autos(chosen)
-        progress.phase("warm-up", timed=True)
-        parts.window = TimedWindow()
-        shown = functools.partial(show, progress, task.sample_unit, work.global_batch_size)
-        parts.timing = measure(program, plan, clock=wall_clock, guard=parts.window, progress=shown)
-        last_batch = feed.next()
-    finally:
-        parts.losses = tuple(program.losses())
-        feed.close()
-    if parts.timing.interrupted or parts.timing.error:
+    source = Source(parts.data, work.spec, work.global_batch_size, request.seed)
+    *others, main = MODES[config.input]
+    for mode in (*others, main):
+        # What real data is set against is fed with random values: they cost the same and need no reader.
+        origin = source if mode == main else dataclasses.replace(source, real=None)
+        progress.phase("initialising parameters")
+        state = interruptible(initialise)
+        feed = open_feed(origin, mode, config.steps_per_call, stacked=stacked, put=put)
+        program = TrainingProgram(executable.call, state, feed, config.steps_per_call)
+        del state  # donated by the first call
+        try:
+            progress.phase("first steps")
+            donated = interruptible(functools.partial(first_call, program))
+            ahead = -(-batches_ahead(origin, mode) // config.steps_per_call)
+            plan, chosen = autos.plan(config, devices.platform, time_of_one_call(program), ahead)
+            parts.config = config.with_autos(chosen)
+            progress.phase(f"warm-up{label(mode, others)}", timed=True)
+            window = TimedWindow()
+            shown = functools.partial(show, progress, task.sample_unit, work.global_batch_size)
+            timing = measure(program, plan, clock=wall_clock, guard=window, progress=shown)
+            if mode == main:
+                parts.donated, parts.plan, parts.window, parts.timing = donated, plan, window, timing
+                last_batch = feed.next()
+            else:
+                parts.beside[mode] = timing
+                stop_unless_complete(timing)
+        finally:
+            if mode == main:
+                parts.losses = tuple(program.losses())
+            feed.close()
+    if timing.interrupted or timing.error:
         return
 
-    # Held-out accuracy
-    if config.input == "real":
+    # Held-out data
+    batches = parts.data.held_out(evaluate.BATCH) if parts.data and main == "real" else None
+    if batches is not None:
         progress.phase("evaluating")
-        evaluate = functools.partial(
-            held_out_accuracy,
-            task,
-            work.structure,
-            program.state,
-            held_out(source),
-            request.precision,
-            options,
+        parts.evaluation = interruptible(
+            functools.partial(
+                evaluate.evaluate, task, work.structure, program.state, batches, request.precision, options
+            )
         )
-        parts.accuracy = interruptible(evaluate)
 
     # The same step without input, to tell what the input costs
-    if config.input != "resident":
+    if main != "resident" and not others:
         progress.phase("measuring the step without input", timed=True)
-        fed = TrainingProgram(executable.call, program.state, Resident(last_batch), config.steps_per_call)
-        without_input = measure(fed, autos.short_plan(plan), clock=wall_clock)
-        parts.resident_step_s = autos.resident_step_s(without_input)
-        if without_input.interrupted:
-            raise KeyboardInterrupt
+        without = TrainingProgram(executable.call, program.state, Resident(last_batch), config.steps_per_call)
+        parts.beside["resident"] = measure(without, autos.short_plan(plan), clock=wall_clock)
+        stop_unless_complete(parts.beside["resident"])
+
+    # The input pipeline without the step
+    if others:
+        progress.phase("measuring the loader alone", timed=True)
+        parts.loader = loader.measure_alone(source)
+        stop_unless_complete(parts.loader)
 
 
-def time_of_one_call(program: TrainingProgram) -> float:
-    """Seconds of one fenced call: enough to choose how many calls a block has."""
-    started = time.perf_counter()
-    program.issue()
-    program.fence()
-    return time.perf_counter() - started
+def open_data(request: Request, scratch: Path) -> RealData:
+    """The requested data set, opened for this process on this machine."""
+    # Imported here: TFDS and Grain take seconds to import, and synthetic runs don't need them.
+    from trainbench import real_data
+    from trainbench.data.pipeline import Shard
+    from trainbench.data.reading import Surroundings
+
+    shard = Shard(jax.process_index(), jax.process_count())
+    cores = machine.host().cores or 1
+    return real_data.open_data(request, Surroundings(cores, shard, scratch, aot.cache_directory()))
+
+
+def choices_of(data: RealData) -> dict[str, Auto]:
+    return {name: Auto(value, reason) for name, (value, reason) in data.choices.items()}
+
+
+def take_note_of_the_data(parts: Parts) -> None:
+    """Keep what only the reader knows, however the run ended."""
+    if parts.data is not None:
+        parts.bad_records = parts.data.bad.seen()
+        parts.padding_fraction = parts.data.padding_fraction()
+
+
+def label(mode: Mode, others: list[Mode]) -> str:
+    """How the progress line tells several measurements apart."""
+    return f" ({mode} input)" if others else ""
+
+
+def stop_unless_complete(timing: Timing) -> None:
+    """Nothing if the timing has all its blocks.
+
+    Raises:
+      KeyboardInterrupt, MeasurementError: what ended it.
+    """
+    if timing.interrupted:
+        raise KeyboardInterrupt
+    if timing.error:
+        raise MeasurementError(timing.error)
 
 
 def show(progress: ProgressLine, sample_unit: str, samples_per_step: int, state: Progress) -> None:
@@ -172,28 +249,3 @@ def show(progress: ProgressLine, sample_unit: str, samples_per_step: int, state:
         return
     rate = samples_per_step / state.step_time_s
     progress.update(block_text(state.blocks_done, state.blocks_total, rate, sample_unit))
-
-
-def input_bytes(work: workload.Workload, config: RunConfig, devices: Devices) -> int:
-    """The least memory, per device, that the input alone takes.
-
-    On a CPU the batches kept on the host come out of the same memory.
-    """
-    batch = sum(array.nbytes for array in work.spec.values()) // devices.count
-    if config.input == "resident":
-        return batch
-    on_host = POOL if config.input == "host" and devices.platform == "cpu" else 0
-    return batch * (config.steps_per_call + on_host)
-
-
-def refuse_above(limit: int | None, needed: int, what: str) -> None:
-    """Stop before an allocation that cannot succeed."""
-    if limit is not None and needed > limit:
-        raise OutOfMemory(
-            f"{what} needs {needed / 2**30:,.1f} GiB per device; {limit / 2**30:,.1f} GiB are available"
-        )
-
-
-def data_directory(request: Request) -> Path:
-    """Where TFDS data sets live."""
-    return Path(request.data_dir).expanduser() if request.data_dir else aot.cache_directory() / "tfds"

@@ -13,7 +13,8 @@ KEYS = {
     "batch_size": "samples per device per optimizer step: N | default",
     "steps": "timed optimizer steps: N | default",
     "warmup": "least warm-up steps: N | default",
-    "input": "resident | host | real | default",
+    "input": "resident | host | real | all, one after the other | default",
+    "data.KEY": "name, dir, split, held_out, decoder, workers, ...: --cfg job -p data shows all",
     "steps_per_call": "optimizer steps in one device call: N",
     "image_size": "pixels: N | null, the model's own",
     "sequence_length": "tokens: N | null, the model's own",
@@ -34,6 +35,8 @@ EXAMPLES = (
     "python -m trainbench model=resnet50 precision=bf16",
     "python -m trainbench model=bert_large sequence_length=512 precision=fp32",
     "python -m trainbench model=vit_tiny data=digits steps=400",
+    "python -m trainbench model=resnet50 data=photos input=all",
+    "python -m trainbench prepare data=tfds data.name=food101 data.download=true",
     "python -m trainbench -m batch_size=8,16,32",
 )
 

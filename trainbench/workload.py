@@ -11,7 +11,7 @@ from flax import nnx
 
 from trainbench import models
 from trainbench.config import Request
-from trainbench.data.spec import ArraySpec, image_wire
+from trainbench.data.spec import ArraySpec, ImageWire, synthetic_wire
 from trainbench.errors import UserError
 from trainbench.models.layers import Policy
 from trainbench.training import optimizer as optimizers
@@ -55,17 +55,17 @@ def build(request: Request, task: Task, global_batch_size: int) -> Workload:
     return Workload(task, structure, optimizer, make_state, global_batch_size)
 
 
-def make_task(request: Request) -> Task:
-    """The task of the requested model on the requested data."""
+def make_task(request: Request, wire: ImageWire | None = None) -> Task:
+    """The task of the requested model; `wire` is that of a real image set."""
     model = request.model
     if model.task == "masked_language_model":
         assert model.sequence_length is not None
         return MaskedLanguageModel(model.architecture, model.sequence_length)
     assert model.image_size is not None
-    wire = image_wire(request.data, model.image_size, model.architecture.classes)
+    wire = wire or synthetic_wire(model.image_size, model.architecture.classes)
     if wire.classes > model.architecture.classes:
         raise UserError(
-            f"data={request.data} has {wire.classes} classes, model={model.name} only "
+            f"data={request.data.name} has {wire.classes} classes, model={model.name} only "
             f"{model.architecture.classes}",
             allowed=f"at least {wire.classes} classes",
             fix=f"model.architecture.classes={wire.classes}",

@@ -72,3 +72,51 @@ def test_close_stops_the_thread():
 def test_stack_adds_a_leading_axis():
     first = next(stack(counted(5), 3))
     np.testing.assert_array_equal(first["x"], [[5, 5], [6, 6], [7, 7]])
+
+
+class Resumable:
+    """Counts up, and can go on from any number."""
+
+    def __init__(self):
+        self.next_number = 0
+        self.closed = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.next_number += 1
+        return {"x": np.full((2,), self.next_number - 1)}
+
+    def get_state(self):
+        return str(self.next_number).encode()
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_the_state_is_that_of_the_last_batch_taken_not_of_those_that_lie_ready(length):
+    source = Resumable()
+    batches = stack(source, length) if length > 1 else source
+    with Prefetched(batches, same, state_of=source.get_state) as feed:
+        assert feed.state() == b"0"
+        for _ in range(4):
+            feed.next()
+        assert feed.state() == str(4 * length).encode()
+    assert source.next_number > 4 * length, "more was read ahead"
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_close_ends_the_source_too(length):
+    source = Resumable()
+    feed = Prefetched(stack(source, length) if length > 1 else source, same)
+    feed.next()
+    feed.close()
+    assert source.closed
+
+
+def test_a_source_without_state_has_none():
+    with Prefetched(counted(), same) as feed:
+        feed.next()
+        assert feed.state() is None

@@ -7,7 +7,7 @@ import pytest
 from tests.results import examples
 from trainbench.errors import UserError
 from trainbench.report.console import autos, error_screen, summary, warnings
-from trainbench.results.record import Comparison, Input, Loss, Result
+from trainbench.results.record import Comparison, Evaluation, Input, Loss, Rate, Result
 
 FILE = Path("outputs/run/result.json")
 
@@ -112,7 +112,7 @@ def test_cpu_says_why_there_is_no_mfu_and_whose_peak_memory_it_is():
     device = "device MFU n/a: no published peak for device kind 'cpu' · peak memory 1.20 GiB (compiler)"
     assert line(lines, "device") == device
     assert "cache hit" in line(lines, "compile")
-    assert line(lines, "loss").endswith("accuracy 94.1 % on 360 held-out samples (test)")
+    assert line(lines, "loss").endswith("accuracy 94.1 % on 360 held-out images (test)")
 
 
 def test_a_missing_reason_is_not_invented():
@@ -238,3 +238,35 @@ def test_a_pipe_of_80_columns_gets_whole_lines_and_no_escape_codes():
 def test_the_cost_of_input_stands_beside_the_step_time():
     fed = changed(examples.ok_cpu(), input=Input(mode="host", stall_fraction=0.076))
     assert line(summary(fed), "step time").endswith("input costs 7.6 % of it")
+
+
+def test_three_ways_of_feeding_stand_side_by_side_with_the_verdict():
+    rates = {
+        way: Rate(samples_per_s=rate, samples_per_s_ci95=(0.99 * rate, 1.01 * rate), steady=True)
+        for way, rate in (("resident", 200.0), ("host", 190.0), ("real", 120.0))
+    }
+    given = Input(
+        mode="all", rates=rates, verdict="input-bound", verdict_reason="input costs 40.0 % of a step"
+    )
+    lines = summary(changed(examples.ok_cpu(), input=given))
+    assert line(lines, "by input").endswith(
+        "resident 200 ± 1.0 %, host 190 ± 1.0 %, real 120 ± 1.0 % images/s"
+    )
+    assert line(lines, "verdict") == "verdict input-bound: input costs 40.0 % of a step"
+    assert len(lines) <= 10
+    unclear = changed(examples.ok_cpu(), input=given.model_copy(update={"verdict": None}))
+    assert line(summary(unclear), "verdict").startswith("verdict n/a: ")
+
+
+def test_useful_tokens_stand_beside_those_fed():
+    whole = examples.ok_text()
+    padded = whole.throughput.model_copy(update={"tokens_per_s": 1000.0, "useful_tokens_per_s": 750.0})
+    assert "1,000 tokens/s (750 without padding)" in line(
+        summary(changed(whole, throughput=padded)), "throughput"
+    )
+
+
+def test_masked_accuracy_counts_tokens():
+    found = Evaluation(metric="masked_accuracy", value=0.1, loss=5.25, samples=8194, split="test")
+    shown = line(summary(changed(examples.ok_cpu(), evaluation=found)), "loss")
+    assert shown.endswith("masked accuracy 10.0 %, loss 5.25 on 8,194 held-out masked tokens (test)")

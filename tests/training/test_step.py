@@ -70,9 +70,24 @@ def test_evaluation_counts_right_predictions(model):
     batch = host_batch(bench.spec, 0)
     labels = "label" if "label" in batch else "masked_labels"
     predicted = _predictions(bench, state, batch)
-    assert int(evaluate(state.params, state.statistics, {**batch, labels: predicted})) == predicted.size
-    wrong = (predicted + 1) % 10
-    assert int(evaluate(state.params, state.statistics, {**batch, labels: wrong})) == 0
+    right = evaluate(state.params, state.statistics, {**batch, labels: predicted})
+    assert int(right.right) == int(right.predictions) == predicted.size
+    wrong = evaluate(state.params, state.statistics, {**batch, labels: (predicted + 1) % 10})
+    assert (int(wrong.right), int(wrong.predictions)) == (0, predicted.size)
+    assert float(wrong.loss) > float(right.loss) > 0
+
+
+def test_evaluation_leaves_out_what_is_not_to_be_predicted():
+    bench = Workbench(["model=bert_tiny"])
+    state = jax.jit(bench.state)()
+    evaluate = jax.jit(make_evaluation(bench.task, bench.structure))
+    batch = host_batch(bench.spec, 0)
+    whole = evaluate(state.params, state.statistics, batch)
+    weights = np.zeros_like(batch["masked_weights"])
+    weights[:, :3] = 1
+    some = evaluate(state.params, state.statistics, {**batch, "masked_weights": weights})
+    assert int(some.predictions) == 3 * len(weights) < int(whole.predictions)
+    assert float(some.loss) == pytest.approx(float(whole.loss) * 3 / weights.shape[1], rel=0.3)
 
 
 def _predictions(bench, state, batch):

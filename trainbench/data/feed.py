@@ -9,12 +9,13 @@ from typing import Protocol, Self
 import jax
 import numpy as np
 
-from trainbench.data.synthetic import HostBatch
+from trainbench.data.spec import HostBatch
 
 DeviceBatch = Mapping[str, jax.Array]
 
 # Batches that lie ready on the device; one more is on its way, and the queued steps hold theirs.
 DEPTH = 2
+CLOSE_S = 5.0
 
 
 class Feed(Protocol):
@@ -42,27 +43,47 @@ class Prefetched:
     """Host batches put on the device by a background thread that keeps `depth` of them ready.
 
     An exception of the source is raised by the `next` that would have returned its batch.
+
+    Args:
+      source: endless host batches; closed with the feed if it has a `close`.
+      put: starts the transfer of a host batch to the device.
+      state_of: tells from where the source would go on; None when it keeps no state.
     """
 
     def __init__(
-        self, source: Iterator[HostBatch], put: Callable[[HostBatch], DeviceBatch], depth: int = DEPTH
+        self,
+        source: Iterator[HostBatch],
+        put: Callable[[HostBatch], DeviceBatch],
+        depth: int = DEPTH,
+        state_of: Callable[[], bytes] | None = None,
     ) -> None:
-        self._ready: queue.Queue[DeviceBatch | Exception] = queue.Queue(maxsize=depth)
+        self._source = source
+        self._ready: queue.Queue[tuple[DeviceBatch, bytes | None] | Exception] = queue.Queue(maxsize=depth)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(source, put), name="prefetch", daemon=True)
+        self._state_of = state_of
+        self._state = state_of() if state_of else None
+        self._thread = threading.Thread(target=self._fill, args=(put,), name="prefetch", daemon=True)
         self._thread.start()
 
     def next(self) -> DeviceBatch:
         item = self._ready.get()
         if isinstance(item, Exception):
             raise item
-        return item
+        batch, self._state = item
+        return batch
+
+    def state(self) -> bytes | None:
+        """From where to go on after the batch that `next` returned last, whatever lies ready beyond it."""
+        return self._state
 
     def close(self) -> None:
         self._stopping.set()
         while not self._ready.empty():
             self._ready.get_nowait()
-        self._thread.join(timeout=5.0)
+        self._thread.join(timeout=CLOSE_S)
+        close = getattr(self._source, "close", None)
+        if close is not None and not self._thread.is_alive():
+            close()
 
     def __enter__(self) -> Self:
         return self
@@ -72,18 +93,19 @@ class Prefetched:
     ) -> None:
         self.close()
 
-    def _fill(self, source: Iterator[HostBatch], put: Callable[[HostBatch], DeviceBatch]) -> None:
+    def _fill(self, put: Callable[[HostBatch], DeviceBatch]) -> None:
         try:
-            for host_batch in source:
+            for host_batch in self._source:
+                state = self._state_of() if self._state_of else None
                 # A batch counts as ready only once it has arrived: a transfer still under way would hide
                 # behind the steps that are queued before it.
-                if not self._offer(jax.block_until_ready(put(host_batch))):
+                if not self._offer((jax.block_until_ready(put(host_batch)), state)):
                     return
             self._offer(RuntimeError("the input ended before the run did"))
         except Exception as error:
             self._offer(error)
 
-    def _offer(self, item: DeviceBatch | Exception) -> bool:
+    def _offer(self, item: tuple[DeviceBatch, bytes | None] | Exception) -> bool:
         while not self._stopping.is_set():
             try:
                 self._ready.put(item, timeout=0.1)
@@ -95,6 +117,11 @@ class Prefetched:
 
 def stack(source: Iterator[HostBatch], length: int) -> Iterator[HostBatch]:
     """Groups of `length` batches with a new leading axis, for several steps in one device call."""
-    while True:
-        group = [next(source) for _ in range(length)]
-        yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}
+    try:
+        while True:
+            group = [next(source) for _ in range(length)]
+            yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()

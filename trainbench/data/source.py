@@ -3,58 +3,104 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Protocol
 
 from trainbench.data import synthetic
-from trainbench.data.feed import DeviceBatch, Feed, Prefetched, Resident, stack
-from trainbench.data.spec import ArraySpec
-from trainbench.data.synthetic import POOL, HostBatch
+from trainbench.data.bad_records import BadRecords
+from trainbench.data.feed import DEPTH, DeviceBatch, Feed, Prefetched, Resident, stack
+from trainbench.data.spec import ArraySpec, HostBatch, ImageWire
+from trainbench.data.synthetic import POOL
 
-SYNTHETIC = "synthetic"
+# One batch on its way to the device, and one in the making.
+UNDER_WAY = 2
+
+
+class RealData(Protocol):
+    """A data set that has been opened for a model: an `ImageSet` or a `TextSet`."""
+
+    @property
+    def choices(self) -> Mapping[str, tuple[Any, str]]:
+        """What was left open and is now chosen: (value, reason) by configuration key."""
+
+    @property
+    def wire(self) -> ImageWire | None:
+        """How images travel to the device; None for text."""
+
+    @property
+    def bad(self) -> BadRecords:
+        """The records that were left out."""
+
+    @property
+    def batches_ahead(self) -> int:
+        """Batches at most that lie ready inside the reader."""
+
+    def batches(self, batch_size: int, seed: int) -> Iterator[HostBatch]:
+        """Endless batches of this process's share of the records, in an order that `seed` fixes."""
+
+    def held_out(self, batch_size: int) -> Iterator[HostBatch] | None:
+        """Every sample of the held-out split once; None when there is no such split."""
+
+    def padding_fraction(self) -> float | None:
+        """Share of the tokens fed so far that are padding; None for images, and before any was fed."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set and how it is to be read; `batch_size` is global, `directory` where TFDS data sets live."""
+    """What batches are made of; `real` is None for synthetic data, `batch_size` that of this process."""
 
-    data: str
-    directory: Path
+    real: RealData | None
     spec: Mapping[str, ArraySpec]
     batch_size: int
     seed: int
 
+    def real_batches(self) -> Iterator[HostBatch]:
+        assert self.real is not None
+        return self.real.batches(self.batch_size, self.seed)
+
 
 def open_feed(
-    source: Source, mode: str, steps_per_call: int, put: Callable[[HostBatch], DeviceBatch]
+    source: Source, mode: str, steps_per_call: int, *, stacked: bool, put: Callable[[HostBatch], DeviceBatch]
 ) -> Feed:
     """The feed of an input mode.
 
     Args:
       mode: "resident" keeps one batch on the device; "host" cycles through a pool of ready host batches, so
         that only the way to the device is paid for; "real" reads the data set.
+      stacked: whether a batch holds those of several steps, one for each step of a call.
       put: starts the transfer of a host batch to the device.
     """
+
+    def shaped(batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
+        return stack(batches, steps_per_call) if stacked else batches
+
+    if mode == "real":
+        batches = source.real_batches()
+        return Prefetched(shaped(batches), put, state_of=getattr(batches, "get_state", None))
+    pool = _pool(source, 1 if mode == "resident" else POOL)
     if mode == "resident":
-        return Resident(put(next(_batches(source))))
-    batches = _pool(source) if mode == "host" else _batches(source)
-    return Prefetched(stack(batches, steps_per_call) if steps_per_call > 1 else batches, put)
+        return Resident(put(next(shaped(itertools.cycle(pool)))))
+    return Prefetched(shaped(itertools.cycle(pool)), put)
 
 
-def held_out(source: Source) -> HostBatch:
-    """Every sample of the test split in one batch."""
-    # Imported here: TFDS takes seconds to import and synthetic runs don't need it.
-    from trainbench.data import digits
-
-    return digits.whole(source.directory, "test")
-
-
-def _batches(source: Source) -> Iterator[HostBatch]:
-    if source.data == SYNTHETIC:
-        return synthetic.host_batches(source.spec, source.seed)
-    from trainbench.data import digits
-
-    return digits.batches(source.directory, "train", source.batch_size, source.seed)
+def batches_ahead(source: Source, mode: str) -> int:
+    """Batches at most that lie ready when the first step starts."""
+    if mode == "resident":
+        return 0
+    return DEPTH + UNDER_WAY + (source.real.batches_ahead if mode == "real" and source.real else 0)
 
 
-def _pool(source: Source) -> Iterator[HostBatch]:
-    return itertools.cycle(list(itertools.islice(_batches(source), POOL)))
+def _pool(source: Source, length: int) -> list[HostBatch]:
+    if source.real is None:
+        return list(itertools.islice(synthetic.host_batches(source.spec, source.seed), length))
+    batches = source.real_batches()
+    try:
+        return list(itertools.islice(batches, length))
+    finally:
+        close_batches(batches)
+
+
+def close_batches(batches: Iterator[HostBatch]) -> None:
+    """Stop the threads and processes behind the batches, if there are any."""
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()

@@ -1,8 +1,12 @@
 """What a batch is made of, and how images travel to the device."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+# The arrays of one batch in host memory, by name.
+HostBatch = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,7 @@ class ImageWire:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Mean and standard deviation of the digits' pixels scaled to [0, 1]: 4.884 / 16 and 6.017 / 16.
-DIGITS = ImageWire(height=8, width=8, channels=1, classes=10, mean=(0.3053,), std=(0.3760,))
 
-
-def image_wire(data: str, image_size: int, classes: int) -> ImageWire:
-    """The wire format of a data set; synthetic images have the model's own size and classes."""
-    if data == "digits":
-        return DIGITS
+def synthetic_wire(image_size: int, classes: int) -> ImageWire:
+    """Images of the model's own size and classes, in colour."""
     return ImageWire(image_size, image_size, 3, classes, IMAGENET_MEAN, IMAGENET_STD)

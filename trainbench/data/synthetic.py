@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from trainbench.data.spec import ArraySpec
-
-HostBatch = Mapping[str, np.ndarray]
+from trainbench.data.spec import ArraySpec, HostBatch
 
 # Host-fed runs cycle through this many ready batches: enough that no cache on the way to the device can serve
 # them, few enough to be made beforehand.

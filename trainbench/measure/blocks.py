@@ -138,6 +138,14 @@ def measure(
     return _timing(plan, tape)
 
 
+def time_of_one_call(program: Program, clock: Clock = wall_clock) -> float:
+    """Seconds of one fenced call: enough to choose how many calls a block has."""
+    started = clock()
+    program.issue()
+    program.fence()
+    return clock() - started
+
+
 def _ignore(progress: Progress) -> None:
     del progress
 

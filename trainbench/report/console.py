@@ -127,6 +127,7 @@ def _speed(result: Result) -> list[str]:
         lines.append(_line("throughput", _throughput(result.throughput, unit, result.timing)))
     if result.timing:
         lines.append(_line("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)])))
+    lines += _ways(result)
     device = [*_mfu(result), *_peak_memory(result.memory)]
     return lines + ([_line("device", " · ".join(device))] if device else [])
 
@@ -138,7 +139,7 @@ def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str
     sure = f"{plus_minus(rate, interval)} (95 % interval)" if interval else "(no interval: too few blocks)"
     parts = [f"{number(rate)} {unit}/s {sure}"]
     if throughput.tokens_per_s is not None:
-        parts.append(f"{number(throughput.tokens_per_s)} tokens/s")
+        parts.append(f"{number(throughput.tokens_per_s)} tokens/s{_useful(throughput)}")
     if throughput.samples_per_s_per_chip is not None:
         parts.append(f"{number(throughput.samples_per_s_per_chip)} {unit}/s per chip")
     text = " · ".join(parts)
@@ -148,11 +149,34 @@ def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str
     return f"NOT STEADY: {text} · {why}"
 
 
+def _useful(throughput: Throughput) -> str:
+    """How many of the tokens are no padding, where some are."""
+    if throughput.useful_tokens_per_s in (None, throughput.tokens_per_s):
+        return ""
+    return f" ({number(throughput.useful_tokens_per_s or 0)} without padding)"
+
+
 def _input_cost(given: Input | None) -> list[str]:
     """What the batches cost where they come from the host."""
     if given is None or given.stall_fraction is None:
         return []
     return [f"input costs {percent(given.stall_fraction)} of it"]
+
+
+def _ways(result: Result) -> list[str]:
+    """The verdict on the input, and the rates behind it, where the loader was measured by itself."""
+    given = result.input
+    if given is None or given.mode != "all" or not given.rates:
+        return []
+    unit = units(result.workload.sample_unit if result.workload else "sample")
+    rates = ", ".join(
+        f"{way} {number(rate.samples_per_s)} {plus_minus(rate.samples_per_s, rate.samples_per_s_ci95)}"
+        for way, rate in given.rates.items()
+    )
+    lines = [_line("by input", f"{rates} {unit}/s")]
+    if given.verdict_reason is None:
+        return lines
+    return [*lines, _line("verdict", f"{given.verdict or 'n/a'}: {given.verdict_reason}")]
 
 
 def _step_time(timing: Timing) -> str:
@@ -223,8 +247,14 @@ def _loss(loss: Loss | None) -> list[str]:
 def _evaluation(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
-    share = percent(evaluation.value)
-    return [f"{evaluation.metric} {share} on {evaluation.samples:,} held-out samples ({evaluation.split})"]
+    share, loss = percent(evaluation.value), ""
+    if evaluation.loss is not None:
+        loss = f", loss {number(evaluation.loss)}"
+    what = "images" if evaluation.metric == "accuracy" else "masked tokens"
+    return [
+        f"{evaluation.metric.replace('_', ' ')} {share}{loss} on {evaluation.samples:,} held-out {what}"
+        f" ({evaluation.split})"
+    ]
 
 
 def _published(result: Result, most: int) -> list[str]:

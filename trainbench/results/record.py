@@ -178,8 +178,9 @@ class Throughput(Section):
     samples_per_s_ci95: Interval | None = Field(default=None, description="over all devices")
     samples_per_s_per_chip: Quantity | None = None
     tokens_per_s: Quantity | None = Field(
-        default=None, description="text only; over all devices, with padding"
+        default=None, description="text only; over all devices, as fed, with padding"
     )
+    useful_tokens_per_s: Quantity | None = Field(default=None, description="the same without padding")
 
 
 class Utilization(Section):
@@ -215,11 +216,34 @@ class Cost(Section):
     price_source: str | None = None
 
 
-class Input(Section):
-    """How batches reached the device."""
+class Rate(Section):
+    """Samples per second over all devices, by one of several measurements."""
 
-    mode: Literal["resident", "host", "real"]
-    stall_fraction: Quantity | None = Field(default=None, description="share of the window spent on waiting")
+    samples_per_s: Quantity
+    samples_per_s_ci95: Interval | None = None
+    steady: bool
+
+
+class Input(Section):
+    """How batches reached the device, and what that costs."""
+
+    mode: Literal["resident", "host", "real", "all"]
+    stall_fraction: Quantity | None = Field(
+        default=None, description="share of a step for which input is to blame: 1 - (resident step / step)"
+    )
+    rates: dict[Literal["resident", "host", "real"], Rate] = Field(
+        default_factory=dict, description="training by way of feeding, as far as measured"
+    )
+    loader: Rate | None = Field(default=None, description="the input pipeline alone, with no model")
+    capacity_over_demand: Quantity | None = Field(
+        default=None, description="what the loader gives / what the step takes with resident input"
+    )
+    verdict: Literal["compute-bound", "input-bound", "contended"] | None = None
+    verdict_reason: str | None = None
+    padding_fraction: Quantity | None = Field(default=None, description="of the tokens that were fed")
+    bad_records: dict[str, str] = Field(
+        default_factory=dict, description="records that were left out, with why"
+    )
 
 
 class Loss(Section):
@@ -245,9 +269,10 @@ class Loss(Section):
 class Evaluation(Section):
     """What the trained model does on data it has not seen."""
 
-    metric: Literal["accuracy"]
-    value: float = Field(ge=0, le=1, description="fraction of the samples")
-    samples: Count
+    metric: Literal["accuracy", "masked_accuracy"]
+    value: float = Field(ge=0, le=1, description="fraction of the predictions that are right")
+    loss: float | None = Field(default=None, description="mean cross-entropy of the predictions, nats")
+    samples: Count = Field(description="predictions: images, or masked tokens")
     split: str
 
 

@@ -7,7 +7,7 @@ import optax
 from flax import nnx
 
 from trainbench.training.state import Arrays, Structure, TrainState
-from trainbench.training.task import Batch, Metrics, Task
+from trainbench.training.task import Batch, Metrics, Score, Task
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -33,11 +33,11 @@ def make_step(task: Task, structure: Structure, optimizer: optax.GradientTransfo
     return step
 
 
-def make_evaluation(task: Task, structure: Structure) -> Callable[[Arrays, Arrays, Batch], jax.Array]:
-    """(params, statistics, batch) -> the number of right predictions in the batch."""
+def make_evaluation(task: Task, structure: Structure) -> Callable[[Arrays, Arrays, Batch], Score]:
+    """(params, statistics, batch) -> how good the predictions for the batch are."""
 
-    def evaluate(params: Arrays, statistics: Arrays, batch: Batch) -> jax.Array:
-        return task.correct(structure.merge(params, statistics), batch)
+    def evaluate(params: Arrays, statistics: Arrays, batch: Batch) -> Score:
+        return task.evaluate(structure.merge(params, statistics), batch)
 
     return evaluate
 

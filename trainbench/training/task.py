@@ -6,7 +6,7 @@ from `batch_spec`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ from trainbench.models import bert
 Architecture = Any
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
+
+
+class Score(NamedTuple):
+    """Sums over predictions, each a scalar: right ones (int32), all (int32), their losses (float32)."""
+
+    right: jax.Array
+    predictions: jax.Array
+    loss: jax.Array
 
 
 class Task(Protocol):
@@ -41,8 +49,12 @@ class Task(Protocol):
     def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
         """(mean loss, scalar float32; further scalars), in training mode."""
 
-    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
-        """The number of right predictions in a batch, in evaluation mode; int32 scalar."""
+    @property
+    def accuracy_name(self) -> Literal["accuracy", "masked_accuracy"]:
+        """What a share of right predictions is called: "accuracy" or "masked_accuracy"."""
+
+    def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
+        """How good the predictions for a batch are, in evaluation mode."""
 
     def flops_per_sample(self) -> int:
         """Model FLOPs of one training sample: 2 per multiply-add, backward = 2 x forward.
@@ -66,6 +78,7 @@ class ImageClassification:
     compute_dtype: np.dtype
     wire: ImageWire
     sample_unit: str = "image"
+    accuracy_name: Literal["accuracy"] = "accuracy"
     tokens_per_sample: int | None = None
 
     def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
@@ -81,9 +94,10 @@ class ImageClassification:
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
         return loss, {"loss": loss}
 
-    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
+    def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
         logits = self._logits(model, batch, train=False, rngs=None)
-        return jnp.sum(jnp.argmax(logits, axis=-1) == batch["label"])
+        weights = jnp.ones_like(batch["label"], jnp.float32)
+        return _score(logits, batch["label"], weights)
 
     def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         return model(self.preprocess(batch["image"]), train=train, rngs=rngs)
@@ -116,6 +130,7 @@ class MaskedLanguageModel:
     architecture: bert.Config
     sequence_length: int
     sample_unit: str = "sequence"
+    accuracy_name: Literal["masked_accuracy"] = "masked_accuracy"
 
     @property
     def tokens_per_sample(self) -> int:
@@ -144,9 +159,9 @@ class MaskedLanguageModel:
         loss = jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
         return loss, {"loss": loss}
 
-    def correct(self, model: nnx.Module, batch: Batch) -> jax.Array:
-        right = jnp.argmax(self._logits(model, batch, train=False, rngs=None), -1) == batch["masked_labels"]
-        return jnp.sum(right & (batch["masked_weights"] > 0))
+    def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
+        logits = self._logits(model, batch, train=False, rngs=None)
+        return _score(logits, batch["masked_labels"], batch["masked_weights"])
 
     def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         return model(
@@ -166,3 +181,10 @@ class MaskedLanguageModel:
                 self.architecture, sequence_length=self.sequence_length, predictions=self.predictions
             )
         )
+
+
+def _score(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Score:
+    """The score of logits [..., classes] where `weights` are 1; labels and weights are [...]."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    right = (jnp.argmax(logits, axis=-1) == labels) & (weights > 0)
+    return Score(jnp.sum(right), jnp.sum(weights > 0), jnp.sum(losses * weights))

@@ -1,0 +1,195 @@
+"""Runs on real data, from the configuration to the record."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.building import tree
+from tests.data import small_sets
+from trainbench import benchmark
+from trainbench.data import prepare
+from trainbench.data.image_set import ImageSet
+from trainbench.errors import ExitCode, UserError
+
+FAST = ("measure=quick", "steps=8", "warmup=1")
+
+
+@pytest.fixture
+def run(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+
+    def run_here(*overrides):
+        code = benchmark.run_and_show(tree(*overrides), tmp_path, "python -m trainbench")
+        record = json.loads((tmp_path / "result.json").read_text())
+        assert code == ExitCode.OK, record["status_reason"]
+        return record
+
+    return run_here
+
+
+def small_photos(directory, damaged=()):
+    """A prepared set of 64 JPEGs of which those numbered are cut short."""
+
+    class Damaged(small_sets.SmallPhotos, skip_registration=True):
+        name = "damaged_photos"
+
+        def _generate_examples(self, count):
+            for key, example in super()._generate_examples(count):
+                if count == 64 and key in damaged:
+                    example["image"].truncate(len(example["image"].getvalue()) // 2)
+                yield key, example
+
+    Damaged(data_dir=str(directory), file_format="array_record").download_and_prepare()
+    return ("data=tfds", "data.name=damaged_photos", f"data.dir={directory}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chosen"),
+    [
+        (("model=resnet_tiny", "data=digits", "batch_size=8"), {"data.decoder"}),
+        (
+            ("model=resnet_tiny", "data=photos", "batch_size=8", "model.architecture.classes=10"),
+            {"data.decoder"},
+        ),
+        (("model=bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+    ],
+)
+def test_every_embedded_set_trains(run, overrides, chosen):
+    record = run(*overrides, *FAST)
+    assert record["status"] == "ok"
+    assert record["input"]["mode"] == "real"
+    assert record["input"]["stall_fraction"] is not None
+    assert record["input"]["bad_records"] == {}
+    assert set(record["autos"]) >= {"data.workers", "data.threads"} | chosen
+    assert record["evaluation"]["samples"] > 0
+    assert record["loss"]["curve"]
+
+
+def paced(monkeypatch, seconds):
+    """Make the loader give a batch every so many seconds, however long decoding takes."""
+    given = ImageSet.batches
+
+    def batches(self, batch_size, seed):
+        due = time.perf_counter()
+        for batch in given(self, batch_size, seed):
+            due = max(due + seconds, time.perf_counter())
+            time.sleep(max(0.0, due - time.perf_counter()))
+            yield batch
+
+    monkeypatch.setattr(ImageSet, "batches", batches)
+
+
+def test_a_known_delay_of_every_batch_is_found_within_five_per_cent(run, monkeypatch):
+    delay_s = 0.12
+    paced(monkeypatch, delay_s)
+    record = run("model=vit_tiny", "data=digits", "batch_size=8", "input=all", "steps=30", "warmup=5")
+    given = record["input"]
+    step_s = {way: 16 / rate["samples_per_s"] for way, rate in given["rates"].items()}
+    assert step_s["real"] == pytest.approx(delay_s, rel=0.05)
+    assert 16 / given["loader"]["samples_per_s"] == pytest.approx(delay_s, rel=0.05)
+    assert given["stall_fraction"] == pytest.approx(1 - step_s["resident"] / delay_s, abs=0.05)
+    assert given["stall_fraction"] > 0.3
+    assert given["capacity_over_demand"] == pytest.approx(step_s["resident"] / delay_s, rel=0.05)
+    assert given["verdict"] in ("input-bound", None), "None: the machine was too busy for a steady step"
+
+
+def test_all_three_ways_with_several_steps_in_a_call(run):
+    record = run("model=vit_tiny", "data=digits", "batch_size=8", "input=all", "steps_per_call=2", *FAST)
+    assert set(record["input"]["rates"]) == {"resident", "host", "real"}
+    assert record["input"]["loader"]["samples_per_s"] > 0
+    assert record["input"]["capacity_over_demand"] > 1
+    assert record["throughput"]["samples_per_s"] == pytest.approx(
+        record["input"]["rates"]["real"]["samples_per_s"]
+    )
+
+
+def test_padding_is_fed_but_not_useful(run):
+    record = run("model=bert_tiny", "data=kjv", "batch_size=8", "data.packing=none", *FAST)
+    padding = record["input"]["padding_fraction"]
+    assert 0 < padding < 1
+    speed = record["throughput"]
+    assert speed["useful_tokens_per_s"] == pytest.approx((1 - padding) * speed["tokens_per_s"])
+
+
+def test_documents_joined_leave_no_padding(run):
+    record = run("model=bert_tiny", "data=kjv", "batch_size=8", *FAST)
+    assert record["input"]["padding_fraction"] == 0
+    assert record["throughput"]["useful_tokens_per_s"] == record["throughput"]["tokens_per_s"]
+
+
+def test_damaged_images_in_the_middle_are_named_counted_and_left_out(run, tmp_path):
+    data = small_photos(tmp_path / "tfds", damaged=(5, 40))
+    record = run(*data, "model=resnet_tiny", "batch_size=8", *FAST)
+    left_out = record["input"]["bad_records"]
+    assert len(left_out) == 2
+    assert all(name.startswith("damaged_photos train[") for name in left_out)
+    assert any(line.startswith("bad_records: 2 left out") for line in record["warnings"])
+
+
+def test_more_damage_than_allowed_stops_the_run(run, tmp_path):
+    data = small_photos(tmp_path / "tfds", damaged=(5, 40))
+    with pytest.raises(UserError, match=r"damaged_photos train\[\d+\] is damaged") as caught:
+        run(*data, "model=resnet_tiny", "batch_size=8", "data.bad_records=0", *FAST)
+    assert "data.bad_records" in caught.value.fix
+
+
+def test_more_classes_than_the_model_knows_are_refused(run):
+    with pytest.raises(UserError, match="data=digits has 10 classes"):
+        run("model=resnet_tiny", "data=digits", "model.architecture.classes=5", *FAST)
+
+
+def test_a_worker_process_reads_for_the_run(cache, tmp_path):
+    """In a process of its own, as worker processes start the program's main module anew."""
+    command = [sys.executable, "-m", "trainbench", "model=resnet_tiny", "data=digits", "data.workers=1"]
+    done = subprocess.run(
+        [*command, *FAST, "batch_size=8", "hydra.run.dir=out"],
+        cwd=tmp_path,
+        env=os.environ | {"TRAINBENCH_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["config"]["data"]["workers"] == 1
+
+
+def test_the_verb_prepare_writes_a_set_once_and_says_where(cache, tmp_path):
+    def prepared(*overrides):
+        return subprocess.run(
+            [sys.executable, "-m", "trainbench", "prepare", *overrides],
+            cwd=tmp_path,
+            env=os.environ | {"TRAINBENCH_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    for _ in range(2):
+        done = prepared("data=digits")
+        assert done.returncode == 0, done.stderr
+        assert "trainbench_digits" in done.stdout
+        assert "train        1,500 records" in done.stdout
+    assert not list(tmp_path.glob("outputs")), "nothing was measured"
+    refused = prepared("data=synthetic")
+    assert refused.returncode == 2
+    assert "nothing to prepare" in refused.stderr
+    nearest = prepared("data=tfds", "data.name=mnits")
+    assert nearest.returncode == 2
+    assert "data.name=mnist" in nearest.stderr
+    asked_first = prepared("data=tfds", "data.name=mnist")
+    assert asked_first.returncode == 2
+    assert "data.download=true" in asked_first.stderr
+
+
+def test_a_run_never_downloads_unless_told_to(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("it prepared"))
+    with pytest.raises(UserError, match="not prepared") as caught:
+        run("data=tfds", "data.name=mnist", f"data.dir={tmp_path}", "model=resnet_tiny", *FAST)
+    assert "python -m trainbench prepare data=tfds data.name=mnist" in caught.value.fix

@@ -1,0 +1,27 @@
+"""What cannot fit into memory is refused before it is tried."""
+
+from trainbench.autos import RunConfig
+from trainbench.data.synthetic import POOL
+from trainbench.errors import OutOfMemory
+from trainbench.training.device import Devices
+from trainbench.workload import Workload
+
+
+def input_bytes(work: Workload, config: RunConfig, devices: Devices) -> int:
+    """The least memory, per device, that the input alone takes.
+
+    On a CPU the batches kept on the host come out of the same memory.
+    """
+    batch = sum(array.nbytes for array in work.spec.values()) // devices.count
+    if config.input == "resident":
+        return batch
+    on_host = POOL if config.input in ("host", "all") and devices.platform == "cpu" else 0
+    return batch * (config.steps_per_call + on_host)
+
+
+def refuse_above(limit: int | None, needed: int, what: str) -> None:
+    """Stop before an allocation that cannot succeed."""
+    if limit is not None and needed > limit:
+        raise OutOfMemory(
+            f"{what} needs {needed / 2**30:,.1f} GiB per device; {limit / 2**30:,.1f} GiB are available"
+        )
