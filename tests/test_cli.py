@@ -408,3 +408,22 @@ def test_the_console_script_is_the_module(run):
     done = subprocess.run([script, "rnu"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr == run("rnu").stderr
+
+
+def test_ctrl_c_keeps_the_ways_of_feeding_that_were_measured(environment, tmp_path):
+    arguments = ["model=resnet_tiny", "data=digits", "batch_size=8", "input=all", "steps=100", "warmup=1"]
+    command = [sys.executable, "-m", "trainbench", *arguments, "hydra.run.dir=out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if "warm-up (real input)" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    record = result_of(tmp_path / "out")
+    assert record["status"] == "interrupted"
+    assert {"resident", "host"} <= set(record["input"]["rates"])
+    assert "by input" in output
+    assert "Traceback" not in errors

@@ -10,6 +10,7 @@ from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary
 from trainbench.run import Parts
 from trainbench.training.device import Devices
+from trainbench.training.evaluate import LIMIT_S
 
 
 def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | None]) -> Iterator[str]:
@@ -41,6 +42,8 @@ def _doubts_about_the_input(parts: Parts, config: RunConfig) -> Iterator[str]:
         disorder = out_of_order(parts, config.batch_size * parts.devices.count)
         if disorder:
             yield disorder
+    if parts.evaluation is not None and not parts.evaluation.complete:
+        yield f"evaluation: not of the whole held-out split; it was stopped after {LIMIT_S:g} s"
     if parts.bad_records:
         first = next(iter(parts.bad_records.items()))
         yield f"bad_records: {len(parts.bad_records)} left out, for example {first[0]}: {first[1]}"

@@ -7,7 +7,7 @@ not finite) still tells everything it got to know.
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +19,10 @@ import jax
 from trainbench import autos, fits, loader, workload
 from trainbench.autos import Auto, RunConfig
 from trainbench.config import Request
-from trainbench.data.feed import Resident
+from trainbench.data.feed import DeviceBatch, Resident
 from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source, batches_ahead, open_feed
+from trainbench.data.spec import HostBatch
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Progress, Timing, measure, time_of_one_call
@@ -35,7 +36,7 @@ from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.program import TrainingProgram, first_call
-from trainbench.training.state import parameter_count
+from trainbench.training.state import TrainState, parameter_count
 from trainbench.training.step import repeat
 from trainbench.training.task import Task
 
@@ -70,7 +71,6 @@ class Parts:
     state_bytes: int | None = None
     executable: aot.Executable | None = None
     donated: bool | None = None
-    plan: Plan | None = None
     window: TimedWindow | None = None
     timing: Timing | None = None
     beside: dict[Mode, Timing] = field(default_factory=dict)
@@ -141,65 +141,115 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
 
-    # Measurement, of each way of feeding; what follows the loop is about the last
+    # Measurement of every way of feeding that was asked for; what follows is about the last
     options = dict(config.compiler_options)
-    initialise = jax.jit(work.make_state, out_shardings=replicated, compiler_options=options)
-    put = functools.partial(jax.device_put, device=batch_sharding)
-    source = Source(parts.data, work.spec, work.global_batch_size, request.seed)
+    trainer = Trainer(
+        call=executable.call,
+        initialise=jax.jit(work.make_state, out_shardings=replicated, compiler_options=options),
+        put=functools.partial(jax.device_put, device=batch_sharding),
+        source=Source(parts.data, work.spec, work.global_batch_size, request.seed),
+        stacked=stacked,
+    )
     *others, main = MODES[config.input]
-    for mode in (*others, main):
-        # What real data is set against is fed with random values: they cost the same and need no reader.
-        origin = source if mode == main else dataclasses.replace(source, real=None)
-        progress.phase("initialising parameters")
-        state = interruptible(initialise)
-        feed = open_feed(origin, mode, config.steps_per_call, stacked=stacked, put=put)
-        program = TrainingProgram(executable.call, state, feed, config.steps_per_call)
-        del state  # donated by the first call
-        try:
-            progress.phase("first steps")
-            donated = interruptible(functools.partial(first_call, program))
-            ahead = -(-batches_ahead(origin, mode) // config.steps_per_call)
-            plan, chosen = autos.plan(config, devices.platform, time_of_one_call(program), ahead)
-            parts.config = config.with_autos(chosen)
-            progress.phase(f"warm-up{label(mode, others)}", timed=True)
-            window = TimedWindow()
-            shown = functools.partial(show, progress, task.sample_unit, work.global_batch_size)
-            timing = measure(program, plan, clock=wall_clock, guard=window, progress=shown)
-            if mode == main:
-                parts.donated, parts.plan, parts.window, parts.timing = donated, plan, window, timing
-                last_batch = feed.next()
-            else:
-                parts.beside[mode] = timing
-                stop_unless_complete(timing)
-        finally:
-            if mode == main:
-                parts.losses = tuple(program.losses())
-            feed.close()
-    if timing.interrupted or timing.error:
+    for mode in others:
+        parts.beside[mode] = train(parts, trainer.synthetic(), mode, progress).timing
+        stop_unless_complete(parts.beside[mode])
+    trained = train(parts, trainer, main, progress)
+    parts.timing, parts.window, parts.donated = trained.timing, trained.window, trained.donated
+    if trained.timing.interrupted or trained.timing.error:
         return
 
     # Held-out data
-    batches = parts.data.held_out(evaluate.BATCH) if parts.data and main == "real" else None
+    batches = None
+    if parts.data is not None and main == "real":
+        batches = parts.data.held_out(evaluate.batch_size(work.global_batch_size))
     if batches is not None:
         progress.phase("evaluating")
         parts.evaluation = interruptible(
             functools.partial(
-                evaluate.evaluate, task, work.structure, program.state, batches, request.precision, options
+                evaluate.evaluate,
+                task,
+                work.structure,
+                trained.program.state,
+                batches,
+                request.precision,
+                options,
             )
         )
 
     # The same step without input, to tell what the input costs
     if main != "resident" and not others:
         progress.phase("measuring the step without input", timed=True)
-        without = TrainingProgram(executable.call, program.state, Resident(last_batch), config.steps_per_call)
-        parts.beside["resident"] = measure(without, autos.short_plan(plan), clock=wall_clock)
+        resident = trained.program.fed_by(Resident(trained.last_batch))
+        parts.beside["resident"] = measure(resident, autos.short_plan(trained.plan), clock=wall_clock)
         stop_unless_complete(parts.beside["resident"])
 
     # The input pipeline without the step
     if others:
         progress.phase("measuring the loader alone", timed=True)
-        parts.loader = loader.measure_alone(source)
+        parts.loader = loader.measure_alone(trainer.source)
         stop_unless_complete(parts.loader)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A compiled step and what it needs to train, by any way of feeding.
+
+    Attributes:
+      initialise: makes a new state on the devices.
+      put: starts the transfer of a host batch.
+      stacked: whether a fed batch holds those of all the steps of a call.
+    """
+
+    call: Callable[..., Any]
+    initialise: Callable[[], TrainState]
+    put: Callable[[HostBatch], DeviceBatch]
+    source: Source
+    stacked: bool
+
+    def synthetic(self) -> "Trainer":
+        """The same, fed with random values: they cost what real ones cost, and need no reader."""
+        return dataclasses.replace(self, source=dataclasses.replace(self.source, real=None))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A program that was measured, and how that went; `last_batch` is one that it might go on with."""
+
+    program: TrainingProgram
+    timing: Timing
+    window: TimedWindow
+    plan: Plan
+    donated: bool
+    last_batch: DeviceBatch
+
+
+def train(parts: Parts, trainer: Trainer, mode: Mode, progress: ProgressLine) -> Trained:
+    """Train from new parameters, fed in this way, and measure it."""
+    config, task, devices = parts.config, parts.task, parts.devices
+    assert config is not None
+    assert task is not None
+    assert devices is not None
+    steps_per_call, samples = config.steps_per_call, trainer.source.batch_size
+    progress.phase("initialising parameters")
+    state = interruptible(trainer.initialise)
+    feed = open_feed(trainer.source, mode, steps_per_call, stacked=trainer.stacked, put=trainer.put)
+    program = TrainingProgram(trainer.call, state, feed, steps_per_call)
+    del state  # donated by the first call
+    try:
+        progress.phase("first steps")
+        donated = interruptible(functools.partial(first_call, program))
+        calls_ahead = -(-batches_ahead(trainer.source, mode) // steps_per_call)
+        plan, chosen = autos.plan(config, devices.platform, time_of_one_call(program), calls_ahead)
+        parts.config = config.with_autos(chosen)
+        progress.phase(f"warm-up ({mode} input)", timed=True)
+        window = TimedWindow()
+        shown = functools.partial(show, progress, task.sample_unit, samples)
+        timing = measure(program, plan, clock=wall_clock, guard=window, progress=shown)
+        return Trained(program, timing, window, plan, donated, feed.next())
+    finally:
+        parts.losses = tuple(program.losses())
+        feed.close()
 
 
 def open_data(request: Request, scratch: Path) -> RealData:
@@ -223,11 +273,6 @@ def take_note_of_the_data(parts: Parts) -> None:
     if parts.data is not None:
         parts.bad_records = parts.data.bad.seen()
         parts.padding_fraction = parts.data.padding_fraction()
-
-
-def label(mode: Mode, others: list[Mode]) -> str:
-    """How the progress line tells several measurements apart."""
-    return f" ({mode} input)" if others else ""
 
 
 def stop_unless_complete(timing: Timing) -> None:

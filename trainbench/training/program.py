@@ -25,6 +25,10 @@ class TrainingProgram:
         self._seen: list[tuple[int, jax.Array]] = []
         self.calls = 0
 
+    def fed_by(self, feed: Feed) -> "TrainingProgram":
+        """A program that goes on from this one's state with another feed; this one must not be used again."""
+        return TrainingProgram(self._call, self._state, feed, self._steps_per_call)
+
     def issue(self) -> None:
         """Dispatch one device call; blocks only while the feed has no batch ready."""
         self._state, self._metrics = self._call(self._state, self._feed.next())
