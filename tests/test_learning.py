@@ -39,7 +39,7 @@ def learnt(cache, tmp_path):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_resnet_learns_digits(learnt, seed):
-    record = learnt("model=resnet_tiny", "data=digits", "steps=200", f"seed={seed}")
+    record = learnt("model=resnet_tiny", "data=digits", "steps=400", f"seed={seed}")
     assert record["evaluation"]["samples"] == 297
     assert record["evaluation"]["value"] > 0.95
 
@@ -48,11 +48,11 @@ def test_a_resnet_learns_digits(learnt, seed):
 def test_a_bert_learns_more_of_the_text_than_how_frequent_its_words_are(learnt, cache, seed):
     """A model that ignores the context can do no better than these two baselines."""
     record = learnt("model=bert_tiny", "data=kjv", "steps=1200", f"seed={seed}")
-    encoder = Encoder(record["autos"]["data.tokenizer"]["value"])
+    encoder = Encoder(str(cache / "tokenizers" / record["autos"]["data.tokenizer"]["value"]))
     records = open_set("kjv", cache / "tfds").records("test")
     tokens = np.concatenate([encoder(text) for text in documents(records, "text")])
     shares = np.bincount(tokens) / len(tokens)
     entropy = -np.sum(shares[shares > 0] * np.log(shares[shares > 0]))
     assert record["evaluation"]["metric"] == "masked_accuracy"
-    assert record["evaluation"]["value"] > 1.5 * shares.max()
-    assert record["evaluation"]["loss"] < entropy - 0.15
+    assert record["evaluation"]["value"] > 2 * shares.max()
+    assert record["evaluation"]["loss"] < entropy - 0.3

@@ -36,8 +36,8 @@ def input_section(parts: Parts, global_batch_size: int) -> record.Input:
         capacity = loader.samples_per_s / resident.samples_per_s
     verdict, reason = None, None
     if stall is not None and loader is not None and capacity is not None:
-        measured = [*rates.items(), ("loader", loader)]
-        shaky = [name for name, found in measured if not found.steady]
+        needed = [("resident", resident), (MODES[mode][-1], main), ("loader", loader)]
+        shaky = [name for name, found in needed if found is not None and not found.steady]
         unit = units(parts.task.sample_unit if parts.task else "sample")
         verdict, reason = judge(stall, capacity, f"{number(loader.samples_per_s)} {unit}/s", shaky)
     return record.Input(

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trainbench.data import text, tokenizer
@@ -121,7 +122,8 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         surroundings.cache,
         settings.tokenizer,
     )
-    choices["data.tokenizer"] = trained.path, trained.reason
+    content = f"{trained.size:,} word pieces, content {trained.hash}"
+    choices["data.tokenizer"] = Path(trained.path).name, f"{trained.reason}; {content}"
     return TextSet(
         settings=settings,
         prepared=found,
