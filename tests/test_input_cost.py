@@ -13,8 +13,12 @@ DIGITS = ("data=digits", "model=resnet_tiny", "batch_size=64")
 
 def of_run(real_s, resident_s, host_s, loader_s, **changes):
     """The input section of a run with these seconds a step and a batch."""
-    beside = {"resident": timing(resident_s), "host": timing(host_s)}
-    parts = parts_of(A100, 1, real_s, *DIGITS, "input=all", beside=beside, loader=timing(loader_s), **changes)
+    measured = {
+        "beside": {"resident": timing(resident_s), "host": timing(host_s)},
+        "again": timing(resident_s),
+        "loader": timing(loader_s),
+    }
+    parts = parts_of(A100, 1, real_s, *DIGITS, "input=all", **(measured | changes))
     assert isinstance(parts.request.data, ImageData)
     return assemble(parts, Ending("ok"))
 
@@ -50,6 +54,20 @@ def test_nothing_is_concluded_from_what_was_not_steady():
     given = assemble(parts, Ending("ok")).input
     assert given.verdict is None
     assert given.verdict_reason.startswith("not steady: resident")
+
+
+@pytest.mark.parametrize(
+    ("again_s", "verdict"),
+    [(0.0104, "compute-bound"), (0.0096, "compute-bound"), (0.0112, None), (0.009, None)],
+)
+def test_a_machine_that_changed_meanwhile_gets_no_verdict(again_s, verdict):
+    """A cost of 5 % cannot be told on a machine whose own speed moves by more."""
+    given = of_run(0.0101, 0.01, 0.01, 0.001, again=timing(again_s)).input
+    assert given.verdict == verdict
+    assert given.resident_change == pytest.approx(again_s / 0.01 - 1)
+    low, high = given.rates["resident"].samples_per_s_ci95
+    assert low <= 64 / max(0.01, again_s) * 1.001
+    assert high >= 64 / min(0.01, again_s) * 0.999
 
 
 def test_a_run_stopped_on_the_way_keeps_what_it_measured():

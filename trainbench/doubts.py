@@ -36,7 +36,7 @@ def _doubts_about_the_input(parts: Parts, config: RunConfig) -> Iterator[str]:
     if config.input == "resident":
         yield "stall_fraction: resident input cannot stall"
     if config.input != "all":
-        for field in ("loader", "capacity_over_demand", "verdict", "verdict_reason"):
+        for field in ("resident_change", "loader", "capacity_over_demand", "verdict", "verdict_reason"):
             yield f"{field}: measured with input=all only"
     if parts.devices is not None:
         disorder = out_of_order(parts, config.batch_size * parts.devices.count)

@@ -56,7 +56,8 @@ class Parts:
     """What a run has got to know so far; None is not yet.
 
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
-    and `loader` that of the input pipeline without a model.
+    `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
+    model.
     """
 
     request: Request
@@ -74,6 +75,7 @@ class Parts:
     window: TimedWindow | None = None
     timing: Timing | None = None
     beside: dict[Mode, Timing] = field(default_factory=dict)
+    again: Timing | None = None
     loader: Timing | None = None
     losses: tuple[tuple[int, float], ...] = ()
     evaluation: evaluate.Evaluation | None = None
@@ -177,10 +179,14 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
             )
         )
 
-    # The same step without input, to tell what the input costs
-    if main != "resident" and not others:
+    # The same step without input, to tell what the input costs; once more, if it was measured before
+    resident = trained.program.fed_by(Resident(trained.last_batch))
+    if others:
+        progress.phase("measuring the step without input again", timed=True)
+        parts.again = measure(resident, trained.plan, clock=wall_clock)
+        stop_unless_complete(parts.again)
+    elif main != "resident":
         progress.phase("measuring the step without input", timed=True)
-        resident = trained.program.fed_by(Resident(trained.last_batch))
         parts.beside["resident"] = measure(resident, autos.short_plan(trained.plan), clock=wall_clock)
         stop_unless_complete(parts.beside["resident"])
 

@@ -234,6 +234,9 @@ class Input(Section):
     rates: dict[Literal["resident", "host", "real"], Rate] = Field(
         default_factory=dict, description="training by way of feeding, as far as measured"
     )
+    resident_change: float | None = Field(
+        default=None, description="share by which the resident step took longer after the others than before"
+    )
     loader: Rate | None = Field(default=None, description="the input pipeline alone, with no model")
     capacity_over_demand: Quantity | None = Field(
         default=None, description="what the loader gives / what the step takes with resident input"
