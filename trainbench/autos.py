@@ -11,6 +11,7 @@ from trainbench.config import Request, check_warmup
 from trainbench.data.settings import SyntheticData
 from trainbench.hardware.flags import compiler_options
 from trainbench.measure.plan import Plan
+from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.training.compile import accepted
 from trainbench.training.optimizer import scaled_rate
 from trainbench.training.task import Task
@@ -31,8 +32,8 @@ WARMUP_LIMIT_S = 120.0
 # Blocks that the steady-state criterion looks at.
 STEADY_WINDOW = 5
 CPU_STEADY_WINDOW = 3
-# Blocks of the short measurement without input.
-RESIDENT_BLOCKS = 3
+# Blocks of the short measurement without input: as few as give an interval.
+RESIDENT_BLOCKS = MIN_BLOCKS_FOR_INTERVAL
 # Of the loader alone: enough for an interval.
 LOADER_BLOCKS = 12
 LOADER_BLOCK_S = 0.25
@@ -202,14 +203,17 @@ def _block_count(calls: int, wanted: int) -> int:
     return min(range(max(1, -(-2 * wanted // 3)), most + 1), key=cost)
 
 
-def short_plan(plan: Plan) -> Plan:
-    """A few blocks like those of `plan`, for the same step without input."""
+def short_plan(plan: Plan, call_s: float) -> Plan:
+    """As few blocks as give an interval, for calls of about `call_s` seconds; the rest as in `plan`."""
+    per_block = max(1, math.ceil(SHORT_BLOCK_S / call_s))
+    calls = RESIDENT_BLOCKS * per_block
     return dataclasses.replace(
         plan,
-        calls=RESIDENT_BLOCKS * plan.calls_per_block,
+        calls=calls,
+        calls_per_block=per_block,
         warmup_min_calls=0,
-        warmup_max_calls=RESIDENT_BLOCKS * plan.calls_per_block,
-        window=RESIDENT_BLOCKS,
+        warmup_max_calls=calls,
+        window=CPU_STEADY_WINDOW,
     )
 
 

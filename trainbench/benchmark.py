@@ -82,8 +82,11 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
     """Run, and turn whatever ends the run into a status."""
     try:
         run(parts, progress)
-    except UserError:
-        raise
+    except UserError as error:
+        if parts.executable is None:
+            raise
+        # The data turned out damaged, or a reader was killed: what was measured before is kept.
+        return Ending("failed", f"{error.problem}; allowed: {error.allowed}; fix: {error.fix}")
     except KeyboardInterrupt:
         return Ending("interrupted", f"stopped by the user while {progress.text}")
     except OutOfMemory as error:

@@ -23,6 +23,8 @@ KEYS = (
 )
 INPUTS = ("resident", "host", "real", "all")
 DATA_KINDS: dict[str, type[DataConfig]] = {"synthetic": SyntheticData, "images": ImageData, "text": TextData}
+# Keys of the data section that may be left to be chosen.
+DATA_DEFAULTS = ("crop", "decoder", "workers", "threads")
 DATA_CHOICES = {
     "crop": settings.CROPS,
     "decoder": settings.DECODERS,
@@ -203,8 +205,9 @@ def parse_data(tree: Mapping[str, Any]) -> DataConfig:
     section = dict(checks.section(tree, "data"))
     checks.present(section, ["kind"], "data")
     kind = checks.choice(section.pop("kind"), "data.kind", DATA_KINDS)
-    # "default" is left to be chosen, as null is.
-    left_open = {key: None if value == "default" else value for key, value in section.items()}
+    left_open = {
+        key: None if value == "default" and key in DATA_DEFAULTS else value for key, value in section.items()
+    }
     values = checks.fields(DATA_KINDS[kind], left_open, "data", kinds=KINDS)
     for key, choices in DATA_CHOICES.items():
         if values.get(key) is not None:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from trainbench.autos import RunConfig
+from trainbench.data.settings import SyntheticData
 from trainbench.hardware import machine
 from trainbench.input_cost import out_of_order
 from trainbench.measure.blocks import Timing
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary
-from trainbench.run import Parts
+from trainbench.run import MODES, Parts
 from trainbench.training.device import Devices
 from trainbench.training.evaluate import LIMIT_S
 
@@ -34,21 +35,31 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
 
 def _doubts_about_the_input(parts: Parts, config: RunConfig) -> Iterator[str]:
     if config.input == "resident":
-        yield "stall_fraction: resident input cannot stall"
+        for field in ("stall_fraction", "stall_fraction_bounds"):
+            yield f"{field}: resident input cannot stall"
     if config.input != "all":
         for field in ("resident_change", "loader", "capacity_over_demand", "verdict", "verdict_reason"):
             yield f"{field}: measured with input=all only"
-    if parts.devices is not None:
-        disorder = out_of_order(parts, config.batch_size * parts.devices.count)
-        if disorder:
-            yield disorder
-    if parts.evaluation is not None and not parts.evaluation.complete:
-        yield f"evaluation: not of the whole held-out split; it was stopped after {LIMIT_S:g} s"
+    disorder = out_of_order(parts)
+    if disorder:
+        yield disorder
     if parts.bad_records:
         first = next(iter(parts.bad_records.items()))
         yield f"bad_records: {len(parts.bad_records)} left out, for example {first[0]}: {first[1]}"
-    if parts.task is not None and parts.task.tokens_per_sample is None:
-        yield "padding_fraction: images have no padding"
+    if parts.padding_fraction is None:
+        is_text = parts.task is not None and parts.task.tokens_per_sample is not None
+        yield f"padding_fraction: {'synthetic rows are full' if is_text else 'images have no padding'}"
+    yield from _doubts_about_held_out_data(parts, config)
+
+
+def _doubts_about_held_out_data(parts: Parts, config: RunConfig) -> Iterator[str]:
+    data, found = parts.request.data, parts.evaluation
+    if found is not None and not found.complete:
+        yield f"held_out: not the whole split was evaluated; it was stopped after {LIMIT_S:g} s"
+    if found is None and (isinstance(data, SyntheticData) or data.held_out is None):
+        yield "evaluation: no held-out data"
+    elif found is None and MODES[config.input][-1] != "real":
+        yield f"evaluation: input={config.input} trains on the same batches again and again"
 
 
 def _unknown_hardware(dtype: str, devices: Devices) -> Iterator[str]:

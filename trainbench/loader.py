@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 from trainbench import autos
-from trainbench.data.source import Source, batches_ahead, close_batches
+from trainbench.data.feed import close_batches
+from trainbench.data.source import Source, calls_ahead
 from trainbench.data.spec import HostBatch
 from trainbench.measure.blocks import Timing, measure, time_of_one_call
 from trainbench.measure.clock import wall_clock
+
+SEVERAL = 8
 
 
 class Loading:
@@ -27,8 +30,15 @@ def measure_alone(source: Source) -> Timing:
     batches = source.real_batches()
     try:
         program = Loading(batches)
-        for _ in range(batches_ahead(source, "real")):
+        ahead = calls_ahead(source, "real", steps_per_call=1)
+        for _ in range(ahead):
             program.issue()
-        return measure(program, autos.loader_plan(time_of_one_call(program)), clock=wall_clock)
+        # Worker processes give their batches in bursts, so one alone tells nothing.
+        several = max(SEVERAL, 2 * ahead)
+        batch_s = sum(time_of_one_call(program) for _ in range(several)) / several
+        timing = measure(program, autos.loader_plan(batch_s), clock=wall_clock)
+        if timing.interrupted:
+            raise KeyboardInterrupt
+        return timing
     finally:
         close_batches(batches)

@@ -4,10 +4,9 @@
 not finite) still tells everything it got to know.
 """
 
-import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,24 +18,20 @@ import jax
 from trainbench import autos, fits, loader, workload
 from trainbench.autos import Auto, RunConfig
 from trainbench.config import Request
-from trainbench.data.feed import DeviceBatch, Resident
 from trainbench.data.settings import SyntheticData
-from trainbench.data.source import RealData, Source, batches_ahead, open_feed
-from trainbench.data.spec import HostBatch
+from trainbench.data.source import RealData, Source
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
-from trainbench.measure.blocks import Progress, Timing, measure, time_of_one_call
-from trainbench.measure.clock import wall_clock
-from trainbench.measure.errors import MeasurementError
+from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
-from trainbench.report.progress import ProgressLine, block_text
+from trainbench.report.progress import ProgressLine
+from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
 from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
-from trainbench.training.program import TrainingProgram, first_call
-from trainbench.training.state import TrainState, parameter_count
+from trainbench.training.state import parameter_count
 from trainbench.training.step import repeat
 from trainbench.training.task import Task
 
@@ -111,7 +106,7 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
     # Data
     if not isinstance(request.data, SyntheticData):
         progress.phase("opening the data set")
-        parts.data = open_data(request, scratch)
+        parts.data = interruptible(functools.partial(open_data, request, scratch))
 
     # Workload
     task = parts.task = workload.make_task(request, parts.data.wire if parts.data else None)
@@ -146,18 +141,26 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
     # Measurement of every way of feeding that was asked for; what follows is about the last
     options = dict(config.compiler_options)
     trainer = Trainer(
+        config=config,
+        platform=devices.platform,
         call=executable.call,
         initialise=jax.jit(work.make_state, out_shardings=replicated, compiler_options=options),
         put=functools.partial(jax.device_put, device=batch_sharding),
         source=Source(parts.data, work.spec, work.global_batch_size, request.seed),
         stacked=stacked,
+        sample_unit=task.sample_unit,
+        progress=progress,
     )
     *others, main = MODES[config.input]
+    plans: dict[Mode, Plan] = {}
     for mode in others:
-        parts.beside[mode] = train(parts, trainer.synthetic(), mode, progress).timing
-        stop_unless_complete(parts.beside[mode])
-    trained = train(parts, trainer, main, progress)
-    parts.timing, parts.window, parts.donated = trained.timing, trained.window, trained.donated
+        before = train(trainer.synthetic(), mode)
+        parts.beside[mode], plans[mode] = before.timing, before.plan
+        check(before.timing, before.window, before.losses, mode)
+        del before  # its state takes memory on the devices
+    trained = train(trainer, main)
+    parts.timing, parts.window, parts.losses = trained.timing, trained.window, trained.losses
+    parts.donated, parts.config = trained.donated, config.with_autos(trained.chosen)
     if trained.timing.interrupted or trained.timing.error:
         return
 
@@ -180,82 +183,17 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
         )
 
     # The same step without input, to tell what the input costs; once more, if it was measured before
-    resident = trained.program.fed_by(Resident(trained.last_batch))
     if others:
         progress.phase("measuring the step without input again", timed=True)
-        parts.again = measure(resident, trained.plan, clock=wall_clock)
-        stop_unless_complete(parts.again)
+        parts.again = measure_resident(trained, plans["resident"])
     elif main != "resident":
         progress.phase("measuring the step without input", timed=True)
-        parts.beside["resident"] = measure(resident, autos.short_plan(trained.plan), clock=wall_clock)
-        stop_unless_complete(parts.beside["resident"])
+        parts.beside["resident"] = measure_resident(trained)
 
     # The input pipeline without the step
     if others:
         progress.phase("measuring the loader alone", timed=True)
         parts.loader = loader.measure_alone(trainer.source)
-        stop_unless_complete(parts.loader)
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """A compiled step and what it needs to train, by any way of feeding.
-
-    Attributes:
-      initialise: makes a new state on the devices.
-      put: starts the transfer of a host batch.
-      stacked: whether a fed batch holds those of all the steps of a call.
-    """
-
-    call: Callable[..., Any]
-    initialise: Callable[[], TrainState]
-    put: Callable[[HostBatch], DeviceBatch]
-    source: Source
-    stacked: bool
-
-    def synthetic(self) -> "Trainer":
-        """The same, fed with random values: they cost what real ones cost, and need no reader."""
-        return dataclasses.replace(self, source=dataclasses.replace(self.source, real=None))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A program that was measured, and how that went; `last_batch` is one that it might go on with."""
-
-    program: TrainingProgram
-    timing: Timing
-    window: TimedWindow
-    plan: Plan
-    donated: bool
-    last_batch: DeviceBatch
-
-
-def train(parts: Parts, trainer: Trainer, mode: Mode, progress: ProgressLine) -> Trained:
-    """Train from new parameters, fed in this way, and measure it."""
-    config, task, devices = parts.config, parts.task, parts.devices
-    assert config is not None
-    assert task is not None
-    assert devices is not None
-    steps_per_call, samples = config.steps_per_call, trainer.source.batch_size
-    progress.phase("initialising parameters")
-    state = interruptible(trainer.initialise)
-    feed = open_feed(trainer.source, mode, steps_per_call, stacked=trainer.stacked, put=trainer.put)
-    program = TrainingProgram(trainer.call, state, feed, steps_per_call)
-    del state  # donated by the first call
-    try:
-        progress.phase("first steps")
-        donated = interruptible(functools.partial(first_call, program))
-        calls_ahead = -(-batches_ahead(trainer.source, mode) // steps_per_call)
-        plan, chosen = autos.plan(config, devices.platform, time_of_one_call(program), calls_ahead)
-        parts.config = config.with_autos(chosen)
-        progress.phase(f"warm-up ({mode} input)", timed=True)
-        window = TimedWindow()
-        shown = functools.partial(show, progress, task.sample_unit, samples)
-        timing = measure(program, plan, clock=wall_clock, guard=window, progress=shown)
-        return Trained(program, timing, window, plan, donated, feed.next())
-    finally:
-        parts.losses = tuple(program.losses())
-        feed.close()
 
 
 def open_data(request: Request, scratch: Path) -> RealData:
@@ -279,24 +217,3 @@ def take_note_of_the_data(parts: Parts) -> None:
     if parts.data is not None:
         parts.bad_records = parts.data.bad.seen()
         parts.padding_fraction = parts.data.padding_fraction()
-
-
-def stop_unless_complete(timing: Timing) -> None:
-    """Nothing if the timing has all its blocks.
-
-    Raises:
-      KeyboardInterrupt, MeasurementError: what ended it.
-    """
-    if timing.interrupted:
-        raise KeyboardInterrupt
-    if timing.error:
-        raise MeasurementError(timing.error)
-
-
-def show(progress: ProgressLine, sample_unit: str, samples_per_step: int, state: Progress) -> None:
-    """Tell the user how far the measurement is; called between blocks only."""
-    if state.phase == "warm-up":
-        progress.update(f"warm-up, step {state.steps_done} · {state.step_time_s:.3g} s a step")
-        return
-    rate = samples_per_step / state.step_time_s
-    progress.update(block_text(state.blocks_done, state.blocks_total, rate, sample_unit))

@@ -66,6 +66,17 @@ class SmallPngs(SmallPhotos):
             yield key, {**example, "image": encoded(key, "PNG")}
 
 
+class SmallGreys(SmallPhotos):
+    """Each image of one grey that no other has, so that it is known again however it is cropped; 64 and 8."""
+
+    def _generate_examples(self, count):
+        for key, example in super()._generate_examples(count):
+            file = io.BytesIO()
+            Image.new("RGB", (80, 60), (3 * key,) * 3).save(file, "PNG")
+            file.seek(0)
+            yield key, {**example, "image": file}
+
+
 class SmallTexts(tfds.core.GeneratorBasedBuilder):
     """Two configurations of ten short texts each."""
 

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from trainbench.data.feed import Prefetched, Resident, stack
+from trainbench.data.feed import Prefetched, Resident, Stacked
 
 
 def counted(start=0):
@@ -70,7 +70,7 @@ def test_close_stops_the_thread():
 
 
 def test_stack_adds_a_leading_axis():
-    first = next(stack(counted(5), 3))
+    first = next(Stacked(counted(5), 3))
     np.testing.assert_array_equal(first["x"], [[5, 5], [6, 6], [7, 7]])
 
 
@@ -98,7 +98,7 @@ class Resumable:
 @pytest.mark.parametrize("length", [1, 3])
 def test_the_state_is_that_of_the_last_batch_taken_not_of_those_that_lie_ready(length):
     source = Resumable()
-    batches = stack(source, length) if length > 1 else source
+    batches = Stacked(source, length) if length > 1 else source
     with Prefetched(batches, same, state_of=source.get_state) as feed:
         assert feed.state() == b"0"
         for _ in range(4):
@@ -110,10 +110,32 @@ def test_the_state_is_that_of_the_last_batch_taken_not_of_those_that_lie_ready(l
 @pytest.mark.parametrize("length", [1, 3])
 def test_close_ends_the_source_too(length):
     source = Resumable()
-    feed = Prefetched(stack(source, length) if length > 1 else source, same)
+    feed = Prefetched(Stacked(source, length) if length > 1 else source, same)
     feed.next()
     feed.close()
     assert source.closed
+
+
+def test_a_source_that_is_slow_does_not_outlive_its_feed():
+    """The thread is in the middle of a batch when the feed is closed."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    class Slow(Resumable):
+        def __next__(self):
+            begun.set()
+            assert stopped.wait(30)
+            raise RuntimeError("closed")
+
+        def close(self):
+            stopped.set()
+
+    feed = Prefetched(Slow(), same)
+    assert begun.wait(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainbench.data.feed.CLOSE_S", 0.2)
+        feed.close()
+    assert stopped.is_set()
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
 
 
 def test_a_source_without_state_has_none():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.building import request
+from tests.data import small_sets
 from trainbench.data import prepare
 from trainbench.data.image_set import open_images
 from trainbench.data.pipeline import Shard
@@ -16,7 +17,7 @@ from trainbench.errors import UserError
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    prepare.prepare("small_photos", cache / "tfds", download=False)
+    prepare.prepare(small_sets.SmallPhotos.name, cache / "tfds", download=False)
     return cache
 
 

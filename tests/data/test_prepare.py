@@ -15,6 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data import small_sets
+from tests.needs import without_tensorflow
 from trainbench.data import downloads, embedded, prepare, prepared
 from trainbench.errors import UserError
 
@@ -23,11 +24,6 @@ PREPARE = (
     "import sys; from pathlib import Path; from tests.data import small_sets\n"
     "from trainbench.data.prepare import prepare\n"
     "print(prepare('small_photos', Path(sys.argv[1]), download=False).fingerprint())"
-)
-
-has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-without_tensorflow = pytest.mark.skipif(
-    has_tensorflow, reason="TensorFlow is installed, and nothing is missing"
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.building import Workbench
 from trainbench.data.feed import DEPTH, Prefetched, Resident
-from trainbench.data.source import Source, batches_ahead, open_feed
+from trainbench.data.source import Source, calls_ahead, open_feed
 
 SPEC = Workbench(["model=resnet_tiny"], batch_size=2).spec
 
@@ -65,6 +65,8 @@ def test_several_steps_in_a_call_get_a_batch_each(mode):
 
 def test_what_lies_ready_at_the_start_is_known():
     source = Source(Pipeline(), SPEC, batch_size=2, seed=0)
-    assert batches_ahead(source, "resident") == 0
-    assert batches_ahead(source, "host") > DEPTH
-    assert batches_ahead(source, "real") == batches_ahead(source, "host") + 5
+    assert calls_ahead(source, "resident", 1) == 0
+    assert calls_ahead(source, "host", 1) > DEPTH
+    assert calls_ahead(source, "real", 1) == calls_ahead(source, "host", 1) + 5
+    assert calls_ahead(source, "host", 10) == calls_ahead(source, "host", 1), "the feed keeps whole calls"
+    assert calls_ahead(source, "real", 10) == calls_ahead(source, "host", 10) + 1

@@ -1,25 +1,18 @@
-import importlib.util
-import io
 import itertools
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.data import small_sets
+from tests.data import imagenet, small_sets  # noqa: F401 (small_sets: for the builders that it registers)
+from tests.needs import needs_tensorflow, without_tensorflow
 from trainbench.data import prepare, prepared, tfdata
 from trainbench.data.pipeline import Shard
 from trainbench.data.settings import ImageData
 from trainbench.errors import UserError
-
-has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-needs_tensorflow = pytest.mark.skipif(
-    not has_tensorflow, reason='TensorFlow is not installed: pip install "trainbench[prepare]"'
-)
 
 
 def settings(**changes):
@@ -64,13 +57,20 @@ def test_array_records_are_for_grain(tmp_path):
     assert error.fix.startswith("data.loader=grain; or ")
 
 
-def test_whole_images_are_for_grain(tmp_path):
-    refused("data.crop=whole", batches, tmp_path, crop="whole")
+def test_the_command_to_prepare_again_asks_for_the_same_loader(tmp_path):
+    error = refused(
+        "needs files", prepare.prepare, "small_manual", tmp_path, download=False, file_format="tfrecord"
+    )
+    assert error.fix.endswith("data.loader=tfdata data.manual_dir=DIR")
+    (tmp_path / "imagenet2012" / "4.0.0").mkdir(parents=True)
+    (tmp_path / "imagenet2012" / "4.0.0" / "dataset_info.json").write_text("{}")
+    error = refused("not what lies prepared", batches, tmp_path, name="imagenet2012/5.1.0")
+    assert error.fix.endswith("data.loader=tfdata data.manual_dir=DIR")
 
 
-@pytest.mark.skipif(has_tensorflow, reason="TensorFlow is installed, and nothing is missing")
+@without_tensorflow
 def test_missing_tensorflow_names_the_extra():
-    assert "trainbench[prepare]" in refused("needs TensorFlow", tfdata._tensorflow).fix
+    assert "trainbench[prepare]" in refused("needs TensorFlow", tfdata.tensorflow).fix
 
 
 @pytest.fixture(scope="module")
@@ -140,32 +140,12 @@ def test_a_damaged_record_names_the_loader_that_can_leave_it_out(directory, tmp_
     refused("cannot read a record", lambda: list(itertools.islice(batches(tmp_path), 9)))
 
 
-def archive(path, files):
-    with tarfile.open(path, "w") as tar:
-        for name, content in files:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-
-
 @needs_tensorflow
 @pytest.mark.tensorflow
 def test_the_stock_imagenet_is_prepared_from_its_archives_and_read_without_tensorflow(tmp_path):
     manual = tmp_path / "manual"
-    manual.mkdir()
-    synsets = ("n01440764", "n01443537", "n01484850")
-    inner = []
-    for place, synset in enumerate(synsets):
-        images = [
-            (f"{synset}_{number}.JPEG", small_sets.encoded(10 * place + number).read()) for number in range(4)
-        ]
-        archive(manual / f"{synset}.tar", images)
-        inner.append((f"{synset}.tar", (manual / f"{synset}.tar").read_bytes()))
-        (manual / f"{synset}.tar").unlink()
     refused("needs files", prepare.prepare, "imagenet2012", tmp_path, download=False)
-    archive(manual / "ILSVRC2012_img_train.tar", inner)
-    images = [(f"ILSVRC2012_val_{n:08d}.JPEG", small_sets.encoded(n).read()) for n in range(1, 6)]
-    archive(manual / "ILSVRC2012_img_val.tar", images)
+    imagenet.write_archives(manual)
     prepare.prepare("imagenet2012", tmp_path, download=False, manual_dir=str(manual))
     script = (
         "import sys; from pathlib import Path; from trainbench.data import prepared\n"
@@ -181,10 +161,5 @@ def test_the_stock_imagenet_is_prepared_from_its_archives_and_read_without_tenso
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
-    expected = [
-        (f"{synset}_{number}.JPEG", place, len(small_sets.encoded(10 * place + number).read()))
-        for place, synset in enumerate(synsets)
-        for number in range(4)
-    ]
-    assert done.stdout == f"{expected}\n5\n"
+    assert done.stdout == f"{imagenet.training_facts()}\n{imagenet.VALIDATION_IMAGES}\n"
     assert prepared.open_set("imagenet2012", tmp_path).fingerprint().startswith("imagenet2012/5.1.0 ")

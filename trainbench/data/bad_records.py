@@ -31,16 +31,15 @@ class BadRecords:
         Raises:
           UserError: more than `limit` records are damaged.
         """
-        known = self.seen()
-        if name in known:
-            return
-        # One short line in append mode is written whole, whatever other processes do.
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([name, why]) + "\n")
-        if len(known) >= self.limit:
+        if name not in self.seen():
+            # One short line in append mode is written whole, whatever other processes do.
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps([name, why]) + "\n")
+        # Read back after writing, so that of readers at the same time the last one sees all the others.
+        count = len(self.seen())
+        if count > self.limit:
             raise UserError(
-                f"{name} is damaged: {why}"
-                + (f"; with it {len(known) + 1} records are" if self.limit else ""),
+                f"{name} is damaged: {why}" + (f"; with it {count} records are" if self.limit else ""),
                 allowed=f"data.bad_records={self.limit} damaged records",
                 fix="prepare the data set again, or leave more out with data.bad_records=N",
             )

@@ -81,7 +81,7 @@ def not_prepared(name: str, directory: Path, *, text: bool = False, needs: str =
         return _not_there(name, prepare_command(name, directory, text=text, needs=needs), directory)
     reference = parse(name)
     if there := stored(reference.base, directory):
-        return _another_prepared(reference, there, directory, text)
+        return _another_prepared(reference, there, directory, text, needs)
     needs = f"{needs} {what_preparing_needs(known(reference))}".lstrip()
     return _not_there(name, prepare_command(name, directory, text=text, needs=needs), directory)
 
@@ -103,11 +103,13 @@ def _not_there(name: str, command: str, directory: Path) -> UserError:
     )
 
 
-def _another_prepared(reference: Reference, there: list[Stored], directory: Path, text: bool) -> UserError:
+def _another_prepared(
+    reference: Reference, there: list[Stored], directory: Path, text: bool, needs: str
+) -> UserError:
     likely = nearest(str(reference), [str(each.reference) for each in there]) or there[-1].reference
     command = ""
     if is_known(reference):
-        needs = what_preparing_needs(known(reference))
+        needs = f"{needs} {what_preparing_needs(known(reference))}".lstrip()
         command = f"; or {prepare_command(str(reference), directory, text=text, needs=needs)}"
     return UserError(
         f"data.name={reference} is not what lies prepared in {directory}, or is one of several",

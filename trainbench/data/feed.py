@@ -1,5 +1,6 @@
 """Feeds: how the training loop gets its next batch on the device."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -81,9 +82,10 @@ class Prefetched:
         while not self._ready.empty():
             self._ready.get_nowait()
         self._thread.join(timeout=CLOSE_S)
-        close = getattr(self._source, "close", None)
-        if close is not None and not self._thread.is_alive():
-            close()
+        # A source that still works on a batch is stopped in the middle of it; generators refuse to be.
+        with contextlib.suppress(ValueError):
+            close_batches(self._source)
+        self._thread.join(timeout=CLOSE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -115,13 +117,26 @@ class Prefetched:
         return False
 
 
-def stack(source: Iterator[HostBatch], length: int) -> Iterator[HostBatch]:
+class Stacked:
     """Groups of `length` batches with a new leading axis, for several steps in one device call."""
-    try:
-        while True:
-            group = [next(source) for _ in range(length)]
-            yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}
-    finally:
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()
+
+    def __init__(self, batches: Iterator[HostBatch], length: int) -> None:
+        self._batches = batches
+        self._length = length
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> HostBatch:
+        group = [next(self._batches) for _ in range(self._length)]
+        return {name: np.stack([batch[name] for batch in group]) for name in group[0]}
+
+    def close(self) -> None:
+        close_batches(self._batches)
+
+
+def close_batches(batches: Iterator[HostBatch]) -> None:
+    """Stop the threads and processes behind the batches, if there are any."""
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()

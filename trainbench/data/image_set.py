@@ -16,8 +16,6 @@ from trainbench.data.settings import ImageData
 from trainbench.data.spec import HostBatch, ImageWire
 from trainbench.errors import UserError
 
-Decoding = images.RandomResizedCrop | images.CentreCrop | images.Whole
-
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -63,13 +61,13 @@ class ImageSet:
     def _records(self, split: str) -> pipeline.Records:
         return self.prepared.records(split, raw=[self.settings.image_key])
 
-    def _training_transform(self) -> Decoding:
+    def _training_transform(self) -> images.Transform:
         keys = self.settings.image_key, self.settings.label_key
         if self.crop == "whole":
             return images.Whole(*keys, self._shape, self.settings.flip, self.decoder)
         return images.RandomResizedCrop(*keys, self.size, self.settings.flip, self.decoder)
 
-    def _held_out_transform(self) -> Decoding:
+    def _held_out_transform(self) -> images.Transform:
         keys = self.settings.image_key, self.settings.label_key
         if self.crop == "whole":
             return images.Whole(*keys, self._shape, False, self.decoder)
@@ -93,7 +91,7 @@ def open_images(settings: ImageData, surroundings: Surroundings, size: int) -> I
     choices: dict[str, tuple[Any, str]] = {}
     crop = settings.crop
     if crop is None:
-        crop, _ = choices["data.crop"] = _choose_crop(shape)
+        crop, _ = choices["data.crop"] = _choose_crop(shape, size)
     decoder, reason = images.choose_decoder(settings.decoder)
     if settings.decoder is None:
         choices["data.decoder"] = decoder, reason
@@ -112,10 +110,13 @@ def open_images(settings: ImageData, surroundings: Surroundings, size: int) -> I
     )
 
 
-def _choose_crop(shape: tuple[int | None, ...]) -> tuple[str, str]:
-    if None in shape:
+def _choose_crop(shape: tuple[int | None, ...], size: int) -> tuple[str, str]:
+    height, width, _ = shape
+    if height is None or width is None:
         return "random_resized", "images are of different sizes, as ImageNet's"
-    return "whole", f"every image is {shape[0]} x {shape[1]}, and is resized on the device"
+    if max(height, width) > size:
+        return "random_resized", f"every image is {height} x {width}, more than the model's {size}"
+    return "whole", f"every image is {height} x {width}, and is resized on the device"
 
 
 def image_wire(
@@ -133,6 +134,9 @@ def image_wire(
             allowed="data.crop=random_resized",
             fix="leave data.crop out",
         )
+    if channels != 1:
+        # The decoders leave an alpha channel out.
+        channels = 3
     mean, std = (_per_channel(values, channels) for values in (settings.mean, settings.std))
     return ImageWire(height, width, channels, classes, mean, std)
 

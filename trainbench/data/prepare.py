@@ -32,7 +32,8 @@ class Order:
     @property
     def command(self) -> str:
         """What to type to prepare the same again."""
-        return catalogue.prepare_command(self.name, self.directory, text=self.text)
+        loader = "" if self.file_format in RANDOM_ACCESS else "data.loader=tfdata"
+        return catalogue.prepare_command(self.name, self.directory, text=self.text, needs=loader)
 
 
 def prepare(

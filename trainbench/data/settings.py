@@ -7,6 +7,8 @@ CROPS = ("random_resized", "whole")
 DECODERS = ("opencv", "pillow")
 LOADERS = ("grain", "tfdata")
 PACKINGS = ("concat", "none")
+# As many damaged records as the shipped configurations let be left out.
+BAD_RECORDS = 10
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class ImageData:
       flip: mirror every second image at random.
       mean, std: per channel, of pixels scaled to [0, 1]; applied on the device.
       decoder: None takes the fastest that is installed.
-      loader: "grain" reads ArrayRecord without TensorFlow; "tfdata" reads TFRecord with it.
+      loader: "grain" reads ArrayRecord without TensorFlow; "tfdata" reads TFRecord with it, and is refused
+        settings that only Grain's pipeline follows.
       workers: processes that decode, 0 for threads only; threads: in each process. None is chosen.
       bad_records: how many damaged records may be left out before the run stops.
-      download, manual_dir: for `prepare` only.
+      download: whether a set that is not prepared may be fetched over the network.
+      manual_dir: where files lie that preparing needs and that have to be fetched by hand.
     """
 
     name: str

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from trainbench.data import synthetic
 from trainbench.data.bad_records import BadRecords
-from trainbench.data.feed import DEPTH, DeviceBatch, Feed, Prefetched, Resident, stack
+from trainbench.data.feed import DEPTH, DeviceBatch, Feed, Prefetched, Resident, Stacked, close_batches
 from trainbench.data.spec import ArraySpec, HostBatch, ImageWire
 from trainbench.data.synthetic import POOL
 
-# One batch on its way to the device, and one in the making.
+# The input of one call on its way to the device, and of one in the making.
 UNDER_WAY = 2
 
 
@@ -71,7 +71,7 @@ def open_feed(
     """
 
     def shaped(batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
-        return stack(batches, steps_per_call) if stacked else batches
+        return Stacked(batches, steps_per_call) if stacked else batches
 
     if mode == "real":
         batches = source.real_batches()
@@ -82,11 +82,15 @@ def open_feed(
     return Prefetched(shaped(itertools.cycle(pool)), put)
 
 
-def batches_ahead(source: Source, mode: str) -> int:
-    """Batches at most that lie ready when the first step starts."""
+def calls_ahead(source: Source, mode: str, steps_per_call: int) -> int:
+    """Device calls at most whose input lies ready when the first one starts.
+
+    The feed keeps the input of whole calls ready, the reader single batches.
+    """
     if mode == "resident":
         return 0
-    return DEPTH + UNDER_WAY + (source.real.batches_ahead if mode == "real" and source.real else 0)
+    reader = source.real.batches_ahead if mode == "real" and source.real else 0
+    return DEPTH + UNDER_WAY + -(-reader // steps_per_call)
 
 
 def _pool(source: Source, length: int) -> list[HostBatch]:
@@ -97,10 +101,3 @@ def _pool(source: Source, length: int) -> list[HostBatch]:
         return list(itertools.islice(batches, length))
     finally:
         close_batches(batches)
-
-
-def close_batches(batches: Iterator[HostBatch]) -> None:
-    """Stop the threads and processes behind the batches, if there are any."""
-    close = getattr(batches, "close", None)
-    if close is not None:
-        close()

@@ -38,6 +38,7 @@ class Counted:
         self._batches = batches
         self._tally = tally
         self.get_state = batches.get_state
+        self.start_prefetch = batches.start_prefetch
         self.set_state = batches.set_state
         self.close = batches.close
 
@@ -123,7 +124,8 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         settings.tokenizer,
     )
     content = f"{trained.size:,} word pieces, content {trained.hash}"
-    choices["data.tokenizer"] = Path(trained.path).name, f"{trained.reason}; {content}"
+    if settings.tokenizer is None:
+        choices["data.tokenizer"] = Path(trained.path).name, f"{trained.reason}; {content}"
     return TextSet(
         settings=settings,
         prepared=found,

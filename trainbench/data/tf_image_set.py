@@ -1,20 +1,43 @@
 """An image classification set that tf.data reads, for comparison with Grain: no state, no held-out split."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainbench.data import prepare, tfdata
 from trainbench.data.bad_records import BadRecords
 from trainbench.data.image_set import image_wire
 from trainbench.data.pipeline import Shard
 from trainbench.data.reading import Choices, Surroundings, data_directory
-from trainbench.data.settings import ImageData
+from trainbench.data.settings import BAD_RECORDS, ImageData
 from trainbench.data.spec import ImageWire
 from trainbench.data.tfdata import TfBatches
 from trainbench.errors import UserError
 
 # A batch that lies ready, one that is being made, and what the threads of tf.data hold.
 BATCHES_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A setting that cannot be changed here: the values that change nothing, what to type, and why."""
+
+    accepted: Collection[Any]
+    typed: str
+    why: str
+
+
+FIXED = {
+    "crop": Fixed((None, "random_resized"), "random_resized", "tf.data crops to the model's size"),
+    "held_out": Fixed((None,), "null", "tf.data trains here, and evaluates nothing"),
+    "decoder": Fixed((None,), "default", "TensorFlow decodes"),
+    "workers": Fixed((None,), "default", "tf.data starts no processes"),
+    "threads": Fixed((None,), "default", "tf.data chooses its threads itself"),
+    "bad_records": Fixed(
+        (0, BAD_RECORDS), "0", "tf.data cannot name a damaged record, and stops at the first"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +71,7 @@ def open_tf_images(settings: ImageData, surroundings: Surroundings, size: int) -
       UserError: TensorFlow is missing, the set is not prepared as TFRECORD, or tf.data is asked for what it
         does not do here.
     """
-    if settings.held_out is not None:
-        raise UserError(
-            f"data.held_out={settings.held_out} is not read with data.loader=tfdata",
-            allowed="data.held_out=null",
-            fix="data.held_out=null, or data.loader=grain",
-        )
-    tfdata.check(settings)
+    _refuse_what_is_fixed(settings)
     directory = data_directory(settings, surroundings.cache)
     if settings.download:
         prepare.prepare(
@@ -67,12 +84,34 @@ def open_tf_images(settings: ImageData, surroundings: Surroundings, size: int) -
     found = tfdata.open_tfrecord(settings.name, directory)
     shape, classes = found.image_shape(settings.image_key), found.class_count(settings.label_key)
     found.check_split(settings.split)
+    # Last, as it takes seconds.
+    tfdata.tensorflow()
     return TfImageSet(
         settings=settings,
         directory=directory,
         wire=image_wire(settings, "random_resized", shape, size, classes),
         size=size,
         shard=surroundings.shard,
-        bad=surroundings.bad_records(settings.bad_records),
-        choices={},
+        bad=surroundings.bad_records(0),
+        choices=_choices(settings),
     )
+
+
+def _refuse_what_is_fixed(settings: ImageData) -> None:
+    for key, fixed in FIXED.items():
+        value = getattr(settings, key)
+        if value not in fixed.accepted:
+            raise UserError(
+                f"data.{key}={value} cannot be had with data.loader=tfdata: {fixed.why}",
+                allowed=f"data.{key}={fixed.typed}",
+                fix=f"data.{key}={fixed.typed}, or data.loader=grain",
+            )
+
+
+def _choices(settings: ImageData) -> Choices:
+    choices: dict[str, tuple[Any, str]] = {"data.decoder": ("tensorflow", "data.loader=tfdata has no other")}
+    if settings.crop is None:
+        choices["data.crop"] = "random_resized", "data.loader=tfdata has no other"
+    if settings.bad_records:
+        choices["data.bad_records"] = 0, FIXED["bad_records"].why
+    return choices

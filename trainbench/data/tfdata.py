@@ -65,11 +65,12 @@ def batches(
     Raises:
       UserError: TensorFlow is missing, the set is not prepared as TFRECORD, or has not what `settings` name.
     """
-    tf = check(settings)
     found = open_tfrecord(settings.name, directory)
     found.image_shape(settings.image_key)
     found.class_count(settings.label_key)
     found.check_split(settings.split)
+    # Last, as it takes seconds.
+    tf = tensorflow()
     examples = _examples(tf, found, settings, shard, seed)
     dataset = examples.enumerate().map(
         _transform(tf, settings, size, seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -92,22 +93,12 @@ def open_tfrecord(name: str, directory: Path) -> Prepared:
     return found
 
 
-def check(settings: ImageData) -> Any:
-    """TensorFlow, if it is there and can do what `settings` ask for.
+def tensorflow() -> Any:
+    """TensorFlow, kept off the accelerator.
 
     Raises:
-      UserError: it is not, or cannot.
+      UserError: it is not installed.
     """
-    if settings.crop not in (None, "random_resized"):
-        raise UserError(
-            f"data.crop={settings.crop} is not made with data.loader=tfdata",
-            allowed="data.crop=random_resized",
-            fix="leave data.crop out, or data.loader=grain",
-        )
-    return _tensorflow()
-
-
-def _tensorflow() -> Any:
     # TensorFlow greets at length on stderr; warnings and errors still come through.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
@@ -126,7 +117,8 @@ def _tensorflow() -> Any:
 def _examples(tf: Any, found: Prepared, settings: ImageData, shard: Shard, seed: int) -> Any:
     """The endless stream of this process's stored examples, shuffled anew each epoch."""
     part = tfds.even_splits(settings.split, shard.count)[shard.index]
-    reading = tfds.ReadConfig(shuffle_seed=seed, interleave_cycle_length=16, add_tfds_id=False)
+    # TFDS would keep a small set in memory, and what reading costs would not be seen.
+    reading = tfds.ReadConfig(shuffle_seed=seed, interleave_cycle_length=16, try_autocache=False)
     decoders = tfds.decode.PartialDecoding(
         dict.fromkeys((settings.image_key, settings.label_key), True),
         decoders={settings.image_key: tfds.decode.SkipDecoding()},

@@ -231,6 +231,9 @@ class Input(Section):
     stall_fraction: Quantity | None = Field(
         default=None, description="share of a step for which input is to blame: 1 - (resident step / step)"
     )
+    stall_fraction_bounds: Interval | None = Field(
+        default=None, description="by the ends of the rates' intervals; below 0 where the fed step was faster"
+    )
     rates: dict[Literal["resident", "host", "real"], Rate] = Field(
         default_factory=dict, description="training by way of feeding, as far as measured"
     )

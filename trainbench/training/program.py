@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from trainbench.data.feed import Feed
+from trainbench.data.feed import DeviceBatch, Feed, Resident
 from trainbench.training.state import TrainState
 from trainbench.training.task import Metrics
 
@@ -21,17 +21,20 @@ class TrainingProgram:
         self._state = state
         self._feed = feed
         self._steps_per_call = steps_per_call
+        self._batch: DeviceBatch | None = None
         self._metrics: Metrics = {}
         self._seen: list[tuple[int, jax.Array]] = []
         self.calls = 0
 
-    def fed_by(self, feed: Feed) -> "TrainingProgram":
-        """A program that goes on from this one's state with another feed; this one must not be used again."""
-        return TrainingProgram(self._call, self._state, feed, self._steps_per_call)
+    def resident(self) -> "TrainingProgram":
+        """A program that goes on from here with the last batch alone; this one must not be used again."""
+        assert self._batch is not None
+        return TrainingProgram(self._call, self._state, Resident(self._batch), self._steps_per_call)
 
     def issue(self) -> None:
         """Dispatch one device call; blocks only while the feed has no batch ready."""
-        self._state, self._metrics = self._call(self._state, self._feed.next())
+        self._batch = self._feed.next()
+        self._state, self._metrics = self._call(self._state, self._batch)
         self.calls += 1
 
     def fence(self) -> None:

@@ -70,6 +70,10 @@ def _jpeg_header(data: bytes) -> tuple[tuple[int, int] | None, int]:
     """((height, width) if told, where the header ends)."""
     size, position = None, 2
     while position + 9 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xFF:
+            # Any marker may have fill bytes before it (T.81, section B.1.1.2).
+            position += 1
+            continue
         marker, length = struct.unpack_from(">BH", data, position + 1)
         if marker == JPEG_SCAN:
             break
