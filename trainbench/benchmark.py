@@ -11,7 +11,7 @@ import jax
 
 from trainbench import config
 from trainbench.assemble import Ending, assemble
-from trainbench.errors import ExitCode, OutOfMemory, UserError
+from trainbench.errors import ExitCode, OutOfMemory, UserError, first_line
 from trainbench.measure.errors import MeasurementError
 from trainbench.report import console
 from trainbench.report.progress import ProgressLine
@@ -95,11 +95,11 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         return Ending("invalid", str(error))
     except Exception as error:
         if _is_out_of_memory(error):
-            return Ending("oom", f"while {progress.text}: {_first_line(error)}")
+            return Ending("oom", f"while {progress.text}: {first_line(error)}")
         trace = directory / store.TRACEBACK_FILE
         trace.write_text(traceback.format_exc())
         return Ending(
-            "failed", f"{type(error).__name__} while {progress.text}: {_first_line(error)} ({trace})"
+            "failed", f"{type(error).__name__} while {progress.text}: {first_line(error)} ({trace})"
         )
     assert parts.timing is not None
     if parts.timing.interrupted:
@@ -116,8 +116,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     text = str(error)
     said = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower() or "OUT_OF_MEMORY" in text
     return isinstance(error, jax.errors.JaxRuntimeError) and said
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"

@@ -53,3 +53,12 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     """
     matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type where it says nothing.
+
+    >>> first_line(ValueError("two\nlines"))
+    'two'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -8,7 +8,7 @@ import pytest
 from tests.building import request
 from tests.data import small_sets
 from trainbench.data import prepare
-from trainbench.data.image_set import open_images
+from trainbench.data.image_set import image_wire, open_images
 from trainbench.data.pipeline import Shard
 from trainbench.data.reading import Surroundings, data_directory
 from trainbench.errors import UserError
@@ -96,3 +96,14 @@ def test_tfds_own_variable_says_where_stock_sets_live(cache, monkeypatch):
     assert str(data_directory(asked, cache)) == "/elsewhere"
     assert str(data_directory(dataclasses.replace(asked, dir="/here"), cache)) == "/here"
     assert data_directory(request("data=digits", "model=resnet_tiny").data, cache) == cache / "tfds"
+
+
+def test_small_images_of_one_size_travel_whole_and_large_ones_are_cropped(cache):
+    assert opened(cache, "data.image_key=pixels", size=3).crop == "whole"
+    found = opened(cache, "data.image_key=pixels", size=2)
+    assert found.choices["data.crop"] == ("random_resized", "every image is 2 x 3, more than the model's 2")
+
+
+def test_an_alpha_channel_is_left_out(cache):
+    settings = request("data=tfds", "model=resnet_tiny").data
+    assert image_wire(settings, "whole", (8, 8, 4), size=32, classes=10).channels == 3

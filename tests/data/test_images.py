@@ -421,3 +421,12 @@ def test_missing_keys_are_named():
         del content[key]
         with pytest.raises(BadRecord, match=f"no '{key}' in the record"):
             crop("pillow")(content, random())
+
+
+@each_decoder
+@pytest.mark.parametrize("marker", [b"\xff\xe0", b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda"])
+def test_fill_bytes_before_a_marker_are_no_damage(decoder, marker):
+    """T.81, section B.1.1.2: any marker may be preceded by any number of bytes 0xFF."""
+    filled = jpeg().replace(marker, b"\xff\xff" + marker, 1)
+    assert len(filled) == len(jpeg()) + 2
+    assert difference(whole_with(decoder, filled), whole_with(decoder, jpeg())) == 0

@@ -248,6 +248,26 @@ def test_processes_that_share_the_file_share_the_count(tmp_path):
         first.report("c", "why")
 
 
+def test_readers_that_meet_damage_at_the_same_time_cannot_exceed_the_limit(tmp_path):
+    for number in range(20):
+        shared = BadRecords(str(tmp_path / f"bad{number}"), limit=3)
+        together, errors = threading.Barrier(8), []
+
+        def meet(index, shared=shared, together=together, errors=errors):
+            together.wait()
+            try:
+                shared.report(f"record {index}", "why")
+            except UserError as error:
+                errors.append(error)
+
+        readers = [threading.Thread(target=meet, args=(index,)) for index in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        assert len(errors) >= 5
+
+
 def test_no_file_means_that_none_was_left_out(tmp_path):
     assert BadRecords(str(tmp_path / "none"), limit=0).seen() == {}
 

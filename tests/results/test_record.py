@@ -1,11 +1,14 @@
 import json
+import re
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import pytest
 from pydantic import ValidationError
 
 from tests.results import examples
+from trainbench.results import store
 from trainbench.results.record import SCHEMA_VERSION, Auto, Loss, Result, StepTime, Throughput, schema
 
 
@@ -138,3 +141,17 @@ def test_every_class_of_the_schema_is_closed_to_unknown_fields():
     open_ones = {name for name in objects if definitions[name].get("additionalProperties") is not False}
     assert objects
     assert not open_ones
+
+
+KEPT = sorted((Path(__file__).parents[2] / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_the_results_that_the_readme_quotes_are_valid_and_say_nothing_of_the_machines_folders(path):
+    jsonschema.validate(json.loads(path.read_text()), shipped_schema())
+    assert store.read(path).status == "ok"
+    assert not re.search(r'"/|=/', path.read_text())
+
+
+def test_there_are_results():
+    assert KEPT

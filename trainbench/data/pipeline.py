@@ -15,7 +15,7 @@ import numpy as np
 
 from trainbench.data.bad_records import BadRecord, BadRecords
 from trainbench.data.spec import HostBatch
-from trainbench.errors import UserError
+from trainbench.errors import UserError, first_line
 
 Sample = dict[str, np.ndarray]
 
@@ -89,7 +89,7 @@ class Records:
         try:
             return Record(name, self._source[int(index)])
         except Exception as error:
-            return Record(name, None, _first_line(error))
+            return Record(name, None, f"{type(error).__name__}: {first_line(error)}")
 
 
 class Transform(grain.transforms.RandomMap):
@@ -239,8 +239,3 @@ def _worker_ended(error: RuntimeError) -> UserError:
         allowed="enough memory for every worker; -9 often means that it ran out",
         fix="data.workers=0 reads without worker processes",
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

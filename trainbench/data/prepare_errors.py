@@ -15,7 +15,7 @@ from tensorflow_datasets.core.download.util import DownloadError
 
 from trainbench.data import catalogue
 from trainbench.data.stored import Reference
-from trainbench.errors import UserError
+from trainbench.errors import UserError, first_line
 
 # ArrayRecord's writer reports what the system said as text alone.
 _NO_SPACE_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -145,7 +145,7 @@ def _space(chain: list[BaseException], directory: Path, command: str) -> UserErr
         return None
     return UserError(
         f"the disk of {directory} is full, or a quota is used up: {_free(directory)} "
-        f"({_first_line(chain[0])})",
+        f"({first_line(chain[0])})",
         allowed="room for the set, and as much again for what is downloaded; nothing half-written is kept",
         fix=f"make room, or choose another disk with data.dir=DIR, and again: {command}",
     )
@@ -155,12 +155,12 @@ def _network(chain: list[BaseException], name: str, directory: Path, command: st
     for each in chain:
         if isinstance(each, NonMatchingChecksumError):
             return UserError(
-                f"what was downloaded for {name} is not what TFDS expects: {_first_line(each)}",
+                f"what was downloaded for {name} is not what TFDS expects: {first_line(each)}",
                 allowed="the files as their authors published them",
                 fix=f"delete {directory / 'downloads'} and try again: {command} data.download=true",
             )
         if isinstance(each, (requests.RequestException, DownloadError)):
-            return no_network(name, directory, _first_line(each))
+            return no_network(name, directory, first_line(each))
     return None
 
 
@@ -168,7 +168,7 @@ def _system(chain: list[BaseException], directory: Path) -> UserError | None:
     for each in chain:
         if isinstance(each, OSError) and _concerns(each, directory):
             return UserError(
-                f"{directory} cannot be written to: {each.strerror or _first_line(each)}",
+                f"{directory} cannot be written to: {each.strerror or first_line(each)}",
                 allowed="a directory that exists or can be made, and written to",
                 fix="choose a writable directory with data.dir=DIR or the variable TRAINBENCH_CACHE",
             )
@@ -206,7 +206,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from trainbench.data import catalogue, embedded, pipeline
 from trainbench.data.stored import DESCRIPTION, Reference, find, parse
-from trainbench.errors import UserError, nearest
+from trainbench.errors import UserError, first_line, nearest
 
 # The formats of TFDS that can be read at any place.
 RANDOM_ACCESS = ("array_record", "parquet")
@@ -218,7 +218,7 @@ def open_stored(name: str, path: Path) -> Prepared:
     # Whatever a damaged file makes TFDS, its JSON parser or its protocol buffers raise.
     except Exception as error:
         raise UserError(
-            f"{path / DESCRIPTION} or the features.json beside it is damaged: {_first_line(error)}",
+            f"{path / DESCRIPTION} or the features.json beside it is damaged: {first_line(error)}",
             allowed="a directory as TFDS 4 wrote it",
             fix=f"copy it again, or delete {path} and prepare the set again",
         ) from error
@@ -285,7 +285,3 @@ def _described(feature: Any) -> str:
     shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
     name = getattr(dtype, "__name__", None) or str(dtype)
     return f"{kind} of shape {shape} and type {name}" if isinstance(shape, tuple) else kind
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
