@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import grain
 import numpy as np
 import orbax.checkpoint as ocp
+import psutil
 import pytest
 
 from trainbench.data.bad_records import BadRecord, BadRecords
@@ -320,6 +321,33 @@ def test_closing_leaves_no_process_and_no_complaint_at_exit(tmp_path):
         check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+KILLED = """
+import multiprocessing, os, pathlib, sys
+from tests.data.test_pipeline import Reading, batches, take
+feed = batches(pathlib.Path(sys.argv[1]), reading=Reading(workers=1, threads=1))
+take(feed, 1)
+(worker,) = multiprocessing.active_children()
+print(worker.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == -9
+    worker = psutil.Process(int(run.stdout)) if psutil.pid_exists(int(run.stdout)) else None
+    if worker is not None:
+        # A test machine without a process that collects orphans keeps them as zombies.
+        gone, _ = psutil.wait_procs([worker], timeout=20)
+        assert gone or worker.status() == psutil.STATUS_ZOMBIE
 
 
 # --- choices

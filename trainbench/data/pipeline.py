@@ -5,7 +5,10 @@ Worker processes import this module: nothing in it may start a JAX backend.
 
 import gc
 import json
+import multiprocessing
+import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -171,7 +174,7 @@ class Batches:
         if reading.workers:
             _parse_absl_flags()
             options = grain.MultiprocessingOptions(num_workers=reading.workers, per_worker_buffer_size=1)
-            dataset = dataset.mp_prefetch(options)
+            dataset = dataset.mp_prefetch(options, _end_with_the_parent)
         self._iterator: Any = iter(dataset)
         self._in_shared_memory = reading.workers > 0
 
@@ -221,6 +224,19 @@ def _with_tuples(state: dict[str, Any]) -> dict[str, Any]:
     if "remainder_slices" in state:
         state["remainder_slices"] = {name: tuple(ends) for name, ends in state["remainder_slices"].items()}
     return state
+
+
+def _end_with_the_parent(index: int, count: int) -> None:
+    """Have this worker end when the process that it reads for is gone, killed ones included."""
+    del index, count
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _parse_absl_flags() -> None:
