@@ -7,7 +7,7 @@ import pytest
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 
 needs_tensorflow = pytest.mark.skipif(
-    not HAS_TENSORFLOW, reason='TensorFlow is not installed: pip install "trainbench[prepare]"'
+    not HAS_TENSORFLOW, reason="TensorFlow is not installed: make test-tensorflow"
 )
 without_tensorflow = pytest.mark.skipif(
     HAS_TENSORFLOW, reason="TensorFlow is installed, and nothing is missing"

@@ -427,3 +427,36 @@ def test_ctrl_c_keeps_the_ways_of_feeding_that_were_measured(environment, tmp_pa
     assert {"resident", "host"} <= set(record["input"]["rates"])
     assert "by input" in output
     assert "Traceback" not in errors
+
+
+def test_termination_saves_what_there_is_like_ctrl_c(environment, tmp_path):
+    arguments = ["model=resnet_tiny", "batch_size=8", "steps=20000", "warmup=1", "hydra.run.dir=out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainbench", *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "measuring block" in line:
+            break
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert result_of(tmp_path / "out")["throughput"] is not None
+
+
+def test_a_slice_without_quotes_is_told_how_to_quote_it(command_line):
+    code, _, errors = command_line("data=digits", "data.split=train[:10%]")
+    assert code == 2
+    assert """'data.split="train[:10%]"'""" in errors
+    code, output, _ = command_line("data=digits", 'data.split="train[:10%]"', "--cfg", "job")
+    assert code == 0
+    assert "split: train[:10%]" in output
+
+
+def test_a_configuration_directory_that_is_not_there_is_named(command_line):
+    code, _, errors = command_line("--config-dir", "/nosuch", "model=resnet_tiny")
+    assert code == 2
+    assert "--config-dir /nosuch is not a directory" in errors

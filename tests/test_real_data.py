@@ -28,6 +28,8 @@ FAST = ("measure=quick", "steps=8", "warmup=1")
 @pytest.fixture
 def run(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+    # It stays on for the whole process, and other tests tell whether it is on.
+    monkeypatch.setattr(benchmark, "enable_compilation_cache", lambda: None)
 
     def run_here(*overrides, code=ExitCode.OK):
         found = benchmark.run_and_show(tree(*overrides), tmp_path, "python -m trainbench")

@@ -62,11 +62,12 @@ def _from_here(path: Path) -> Path:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Ctrl-C does nothing in here: a second one must not lose what the first one saves."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _save(result: Result, directory: Path) -> Path:
@@ -88,7 +89,7 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         # The data turned out damaged, or a reader was killed: what was measured before is kept.
         return Ending("failed", f"{error.problem}; allowed: {error.allowed}; fix: {error.fix}")
     except KeyboardInterrupt:
-        return Ending("interrupted", f"stopped by the user while {progress.text}")
+        return Ending("interrupted", f"stopped by the user during: {progress.text}")
     except OutOfMemory as error:
         return Ending("oom", str(error))
     except MeasurementError as error:

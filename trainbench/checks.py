@@ -75,7 +75,7 @@ def _are_amounts(value: Any) -> bool:
 
 
 COUNT = Kind(f"a positive integer, at most {MOST:,}", "32", _is_count, int)
-WHOLE = Kind(f"an integer of at least 0, at most {MOST:,}", "10", _is_whole, int)
+WHOLE = Kind(f"an integer of at least 0, at most {MOST:,}", "0", _is_whole, int)
 SEED = Kind(f"an integer of at least 0, at most {MOST_SEED:,}", "1", _is_seed, int)
 AMOUNT = Kind("a number of at least 0", "0.1", _is_amount, float)
 POSITIVE = Kind("a number above 0", "20", _is_positive, float)

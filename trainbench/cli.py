@@ -7,6 +7,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,6 +88,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO)
     options, unknown = parser.parse_known_intermixed_args(arguments)
+    if options.config_dir and not Path(options.config_dir).is_dir():
+        raise UserError(
+            f"--config-dir {options.config_dir} is not a directory",
+            allowed="a directory with configurations of your own",
+            fix="check the path, or leave --config-dir out",
+        )
     if unknown:
         known = [word.rstrip(",") for text in usage.OPTIONS for word in text.split() if word.startswith("-")]
         near = nearest(unknown[0], known)
@@ -113,6 +120,8 @@ def _single(options: argparse.Namespace, command: str) -> int:
         # Imported late: a sweep's parent must not start a JAX backend, which would take the device's memory.
         from trainbench import benchmark
 
+        # Schedulers and `timeout` end a program with SIGTERM: what was measured is saved then too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         directory = Path(settings.runtime.output_dir)
         codes.append(benchmark.run_and_show(_plain(config), directory, command))
 

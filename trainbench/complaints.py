@@ -25,7 +25,13 @@ def translated(error: Exception, overrides: Sequence[str]) -> UserError:
     if missing and "Multiple values" not in text:
         return _unknown_key(missing.group(1) or missing.group(2), overrides)
     if isinstance(error, OverrideParseException):
-        return UserError(f"cannot read the override {error.override!r}", allowed="KEY=VALUE", fix=usage.SHORT)
+        key, _, value = str(error.override).partition("=")
+        quoted = value.strip("'\"")
+        return UserError(
+            f"cannot read the override {error.override!r}",
+            allowed="KEY=VALUE; a value with brackets, commas or blanks in quotes of its own",
+            fix=f"""'{key}="{quoted}"'""" if re.search(r"[\[\](),:% ]", quoted) else usage.SHORT,
+        )
     several = re.search(r"Ambiguous value for argument '(.+)'", text)
     if several:
         return UserError(

@@ -78,7 +78,7 @@ class Trained:
 def train(trainer: Trainer, mode: str) -> Trained:
     """Train from new parameters, fed in this way, and measure it."""
     steps_per_call = trainer.config.steps_per_call
-    trainer.progress.phase("initialising parameters")
+    trainer.progress.phase(f"initialising parameters ({mode} input)")
     state = interruptible(trainer.initialise)
     feed = open_feed(trainer.source, mode, steps_per_call, stacked=trainer.stacked, put=trainer.put)
     program = TrainingProgram(trainer.call, state, feed, steps_per_call)

@@ -14,7 +14,7 @@ KEYS = {
     "steps": "timed optimizer steps: N | default",
     "warmup": "least warm-up steps: N | default",
     "input": "resident | host | real | all, one after the other | default",
-    "data.KEY": "name, dir, split, held_out, decoder, workers, ...: --cfg job -p data shows all",
+    "data.KEY": "name, dir, split, held_out, decoder, ...: data=NAME --cfg job -p data shows all",
     "steps_per_call": "optimizer steps in one device call: N",
     "image_size": "pixels: N | null, the model's own",
     "sequence_length": "tokens: N | null, the model's own",

@@ -107,3 +107,22 @@ def test_small_images_of_one_size_travel_whole_and_large_ones_are_cropped(cache)
 def test_an_alpha_channel_is_left_out(cache):
     settings = request("data=tfds", "model=resnet_tiny").data
     assert image_wire(settings, "whole", (8, 8, 4), size=32, classes=10).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out"), [("train+test", "test"), ("train", "train"), ("train[:60%]", "train[50%:]")]
+)
+def test_nothing_is_held_out_that_was_trained_on(cache, split, held_out):
+    with pytest.raises(UserError, match="share records"):
+        opened(cache, f"data.split='{split}'", f"data.held_out='{held_out}'")
+
+
+def test_parts_of_one_split_can_be_held_out(cache):
+    found = opened(cache, "data.split='train[:50%]'", "data.held_out='train[50%:]'")
+    (batch,) = found.held_out(100)
+    assert len(batch["label"]) == 32
+
+
+def test_more_workers_than_the_machine_can_run_are_refused(cache):
+    with pytest.raises(UserError, match=r"data\.workers=500 on 2 cores"):
+        opened(cache, "data.workers=500")

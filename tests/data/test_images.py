@@ -75,7 +75,7 @@ def test_pillow_is_chosen_without_opencv_and_says_what_would_be_faster(monkeypat
     without_opencv(monkeypatch)
     name, reason = images.choose_decoder(None)
     assert name == "pillow"
-    assert "trainbench[image]" in reason
+    assert "pip install opencv-python-headless" in reason
 
 
 def test_asking_for_opencv_without_it_names_the_remedy(monkeypatch):

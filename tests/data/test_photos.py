@@ -54,5 +54,5 @@ def test_what_is_missing_to_make_them_is_named(monkeypatch, package, says):
     monkeypatch.setitem(photos.LIBRARIES, package, "scikit-image")
     with pytest.raises(UserError, match=says) as error:
         photos._photo("cat")
-    assert 'pip install "trainbench[image]"' in str(error.value)
+    assert "-m pip install opencv-python-headless scikit-image" in str(error.value)
     assert "scikit-image" in error.value.problem

@@ -220,7 +220,7 @@ def test_one_damaged_record_too_many_ends_the_run_as_a_user_error(tmp_path, read
     assert error is not None
     assert "is damaged: no label; with it 2 records are" in error.problem
     assert "data.bad_records=1" in error.allowed
-    assert "data.bad_records=N" in error.fix
+    assert "a larger data.bad_records" in error.fix
 
 
 def test_without_a_limit_the_first_damaged_record_ends_the_run(tmp_path):

@@ -186,7 +186,9 @@ def test_the_directory_may_be_the_sets_own(copy):
     ("name", "likely"), [("imagenet", "imagenet2012"), ("mnits", "mnist"), ("kvj", "kjv")]
 )
 def test_an_unknown_name_is_met_with_the_nearest(tmp_path, name, likely):
-    assert refused("no such data set", prepared.open_set, name, tmp_path).fix == f"data.name={likely}"
+    assert refused("no such data set", prepared.open_set, name, tmp_path).fix.startswith(
+        f"data.name={likely}; or the right data.dir"
+    )
 
 
 def test_an_unknown_configuration_is_met_with_the_nearest(tmp_path):
@@ -306,3 +308,21 @@ def test_stock_names_open_as_their_own_builders_describe_them(tmp_path):
 def test_names_are_read_in_tfds_notation():
     assert parse("wikipedia/20230601.en") == Reference("wikipedia", "20230601.en")
     assert str(parse("glue/sst2:1.*.*")) == "glue/sst2:1.*.*"
+
+
+def test_a_name_is_looked_for_first_in_the_directory(directory):
+    refused = error("small_photo", directory)
+    assert refused.fix == "data.name=small_photos"
+    assert "which holds" in refused.problem
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path):
+    refused = error("my_set", tmp_path / "nosuch")
+    assert f"data.dir={tmp_path / 'nosuch'} is no directory" in refused.problem
+    assert "the right data.dir" in refused.fix
+
+
+def error(name, directory):
+    with pytest.raises(UserError) as caught:
+        prepared.open_set(name, directory)
+    return caught.value

@@ -70,7 +70,7 @@ def test_the_command_to_prepare_again_asks_for_the_same_loader(tmp_path):
 
 @without_tensorflow
 def test_missing_tensorflow_names_the_extra():
-    assert "trainbench[prepare]" in refused("needs TensorFlow", tfdata.tensorflow).fix
+    assert "pip install tensorflow-cpu" in refused("needs TensorFlow", tfdata.tensorflow).fix
 
 
 @pytest.fixture(scope="module")

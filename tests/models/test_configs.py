@@ -42,7 +42,9 @@ def test_yaml_states_every_field_of_its_config(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_chooses_the_published_optimizer(name):
     settings = read_yaml(name)
-    chosen = {"override /optimizer@_global_.optimizer": OPTIMIZERS[settings["family"]]}
+    # Nothing is published of bert_tiny, which is there to learn within minutes.
+    optimizer = "adamw" if name == "bert_tiny" else OPTIMIZERS[settings["family"]]
+    chosen = {"override /optimizer@_global_.optimizer": optimizer}
     assert settings["defaults"] == [chosen]
 
 

@@ -19,11 +19,14 @@ class BadRecord(Exception):
 class BadRecords:
     """The record of what was left out; `path` is a file in the run's own temporary directory.
 
+    `where` is the directory of the data set.
+
     Picklable: worker processes get a copy that writes to the same file.
     """
 
     path: str
     limit: int
+    where: str = ""
 
     def report(self, name: str, why: str) -> None:
         """Note that the record `name` is left out; a record that comes by again counts once.
@@ -41,7 +44,8 @@ class BadRecords:
             raise UserError(
                 f"{name} is damaged: {why}" + (f"; with it {count} records are" if self.limit else ""),
                 allowed=f"data.bad_records={self.limit} damaged records",
-                fix="prepare the data set again, or leave more out with data.bad_records=N",
+                fix=f"delete {self.where or 'the data set'} and prepare it again; or leave out more, with a "
+                f"larger data.bad_records",
             )
 
     def seen(self) -> dict[str, str]:

@@ -12,12 +12,15 @@ import tensorflow_datasets as tfds
 import tensorflow_datasets.text
 
 from trainbench.data.embedded import BUILDERS
-from trainbench.data.stored import Reference, Stored, names, parse, stored
+from trainbench.data.stored import Reference, Stored, bases, names, parse, stored
 from trainbench.errors import UserError, nearest
 
 
-def known(reference: Reference) -> Any:
+def known(reference: Reference, directory: Path | None = None) -> Any:
     """The TFDS builder class of a set.
+
+    Args:
+      directory: where it was looked for, for the error message.
 
     Raises:
       UserError: TFDS knows no such set, or the set no such configuration.
@@ -25,12 +28,14 @@ def known(reference: Reference) -> Any:
     # TFDS's catalogue of community sets lies on the network.
     registered = tfds.list_builders(with_community_datasets=False)
     if reference.base not in registered:
-        near = _near(reference.base, [*BUILDERS, *registered])
+        there = bases(directory) if directory else []
+        near = _near(reference.base, there) or _near(reference.base, [*BUILDERS, *registered])
         raise UserError(
-            f"data.name={reference}: there is no such data set",
+            f"data.name={reference}: there is no such data set in TFDS{_looked_in(directory, there)}",
             allowed=f"{', '.join(BUILDERS)} without any network; and the {len(registered)} sets of TFDS"
             + (f", such as {', '.join(near)}" if near else ""),
-            fix=f"data.name={near[0] if near else 'digits'}",
+            fix=(f"data.name={near[0] if near else 'digits'}")
+            + ("; or the right data.dir, in which NAME/VERSION lies" if directory and not there else ""),
         )
     builder_class = tfds.builder_cls(reference.base)
     configs = [config.name for config in builder_class.BUILDER_CONFIGS]
@@ -82,8 +87,16 @@ def not_prepared(name: str, directory: Path, *, text: bool = False, needs: str =
     reference = parse(name)
     if there := stored(reference.base, directory):
         return _another_prepared(reference, there, directory, text, needs)
-    needs = f"{needs} {what_preparing_needs(known(reference))}".lstrip()
+    needs = f"{needs} {what_preparing_needs(known(reference, directory))}".lstrip()
     return _not_there(name, prepare_command(name, directory, text=text, needs=needs), directory)
+
+
+def _looked_in(directory: Path | None, there: list[str]) -> str:
+    if directory is None:
+        return ""
+    if not directory.is_dir():
+        return f", and data.dir={directory} is no directory"
+    return f", nor in data.dir={directory}, which holds {', '.join(there) if there else 'no data set'}"
 
 
 def _refuse_config(reference: Reference, configs: list[str]) -> None:

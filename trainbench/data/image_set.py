@@ -105,7 +105,7 @@ def open_images(settings: ImageData, surroundings: Surroundings, size: int) -> I
         decoder=decoder,
         reading=reading,
         shard=surroundings.shard,
-        bad=surroundings.bad_records(settings.bad_records),
+        bad=surroundings.bad_records(settings.bad_records, found),
         choices=choices,
     )
 

@@ -124,7 +124,7 @@ def _write(order: Order, builder: Any) -> None:
     config = tfds.download.DownloadConfig(manual_dir=order.manual_dir, try_download_gcs=False)
     with (
         prepare_errors.of_builder(builder, order.manual_dir, order.command),
-        _announced(quietly=order.name in embedded.BUILDERS),
+        _announced(order),
         downloads.guarded(check),
     ):
         builder.download_and_prepare(file_format=order.file_format, download_config=config)
@@ -138,16 +138,18 @@ def _remove_stale(builder: Any) -> None:
 
 
 @contextlib.contextmanager
-def _announced(*, quietly: bool) -> Iterator[None]:
-    """TFDS announces itself on stdout, which is for results; its bars are for people who watch.
+def _announced(order: Order) -> Iterator[None]:
+    """What is prepared where, on stderr, since stdout is for results; not in TFDS's own alarming words.
 
-    Args:
-      quietly: say nothing, about what takes seconds and downloads nothing.
+    Its bars are for people who watch something long.
     """
-    if quietly or not sys.stderr.isatty():
+    is_embedded = order.name in embedded.BUILDERS
+    if not is_embedded:
+        print(f"preparing {order.reference} in {order.directory}", file=sys.stderr)
+    if is_embedded or not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO() if quietly else sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         tfds.enable_progress_bar()

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
 
+from trainbench import extras
 from trainbench.data import catalogue
 from trainbench.data.stored import Reference
 from trainbench.errors import UserError, first_line
@@ -116,7 +117,7 @@ def _package(chain: list[BaseException], builder: Any) -> UserError | None:
         return UserError(
             f"preparing {name} needs TensorFlow, which is not installed; reading it afterwards does not",
             allowed="TensorFlow on this machine, or a copy of the set as prepared on another",
-            fix='pip install "trainbench[prepare]"',
+            fix=extras.install("prepare"),
         )
     missing = next((each.name for each in chain if isinstance(each, ImportError) and each.name), None)
     return UserError(

@@ -57,7 +57,7 @@ class Prepared:
         """
         splits = self.builder.info.splits
         there = ", ".join(f"{name} ({each.num_examples:,})" for name, each in splits.items())
-        allowed = f"{there}, slices such as train[:10%], and sums such as train+test"
+        allowed = f"""{there}, sums such as train+test, and slices, quoted: '{config_key}="train[:10%]"'"""
         try:
             count = splits[split].num_examples
         # TFDS raises different ones for a name, a form and a range.
@@ -76,6 +76,15 @@ class Prepared:
                 allowed=allowed,
                 fix=f"{config_key}={split.partition('[')[0]}",
             )
+
+    def overlap(self, split: str, other: str) -> bool:
+        """Whether two splits or slices have a record in common."""
+        first, second = (self.builder.info.splits[name].file_instructions for name in (split, other))
+        return any(
+            one.filename == two.filename and one.skip < _end(two) and two.skip < _end(one)
+            for one in first
+            for two in second
+        )
 
     def check_key(self, key: str, config_key: str) -> None:
         """Nothing if the set has the feature `key`.
@@ -264,6 +273,11 @@ def _own_directory(reference: Reference, directory: Path) -> Path:
             fix=f"data.name={own}, or the directory above all data sets as data.dir",
         )
     return directory
+
+
+def _end(part: Any) -> int:
+    """Where a part of a file ends; TFDS takes -1 for all that is left."""
+    return int(part.skip + part.take if part.take >= 0 else part.examples_in_shard)
 
 
 def _is_image(feature: Any) -> bool:

@@ -12,6 +12,9 @@ from trainbench.data.embedded import BUILDERS
 from trainbench.data.pipeline import Reading, Shard, choose_threads, choose_workers
 from trainbench.data.prepared import Prepared
 from trainbench.data.settings import ImageData, TextData
+from trainbench.errors import UserError
+
+WORKERS_PER_CORE = 2
 
 # What was left open and is now chosen: (value, reason) by configuration key.
 Choices = Mapping[str, tuple[Any, str]]
@@ -33,8 +36,16 @@ def check_splits(settings: ImageData | TextData, found: Prepared) -> None:
       UserError: it has not.
     """
     found.records(settings.split)
-    if settings.held_out is not None:
-        found.records(settings.held_out, config_key="data.held_out")
+    if settings.held_out is None:
+        return
+    found.records(settings.held_out, config_key="data.held_out")
+    if found.overlap(settings.split, settings.held_out):
+        raise UserError(
+            f"data.split={settings.split} and data.held_out={settings.held_out} share records: what "
+            "was trained on would count as learnt",
+            allowed="splits that have no record in common",
+            fix="data.held_out=null, or a smaller data.split",
+        )
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,18 @@ class Surroundings:
         """Worker processes and threads; those that are None are chosen, and noted in `choices`."""
         if workers is None:
             workers, _ = choices["data.workers"] = choose_workers(self.cores)
+        most = max(WORKERS_PER_CORE * self.cores, 1)
+        if workers > most:
+            raise UserError(
+                f"data.workers={workers} on {self.cores} cores: each is a process of some 300 MB",
+                allowed=f"0 to {most}",
+                fix=f"data.workers={choose_workers(self.cores)[0]}, or leave it out",
+            )
         if threads is None:
             threads, _ = choices["data.threads"] = choose_threads(self.cores, workers)
         return Reading(workers, threads)
 
-    def bad_records(self, limit: int) -> BadRecords:
-        """Where damaged records are noted, up to `limit` of them."""
-        return BadRecords(os.fspath(self.scratch / "bad_records.jsonl"), limit)
+    def bad_records(self, limit: int, found: Prepared) -> BadRecords:
+        """Where damaged records of a set are noted, up to `limit` of them."""
+        path = os.fspath(self.scratch / "bad_records.jsonl")
+        return BadRecords(path, limit, os.fspath(found.builder.data_path))

@@ -80,6 +80,11 @@ def stored(base: str, directory: Path) -> list[Stored]:
     return sorted(found, key=_age)
 
 
+def bases(directory: Path) -> list[str]:
+    """The names of all sets that lie prepared in a directory."""
+    return [path.name for path in _subdirectories(directory) if stored(path.name, directory)]
+
+
 def find(reference: Reference, directory: Path) -> Stored | None:
     """The prepared set that `reference` means, or None.
 

@@ -133,7 +133,7 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         encoder=Encoder(trained.path),
         reading=surroundings.reading(settings.workers, settings.threads, choices),
         shard=surroundings.shard,
-        bad=surroundings.bad_records(settings.bad_records),
+        bad=surroundings.bad_records(settings.bad_records, found),
         choices=choices,
         tally=Tally(),
     )

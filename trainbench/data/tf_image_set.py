@@ -92,7 +92,7 @@ def open_tf_images(settings: ImageData, surroundings: Surroundings, size: int) -
         wire=image_wire(settings, "random_resized", shape, size, classes),
         size=size,
         shard=surroundings.shard,
-        bad=surroundings.bad_records(0),
+        bad=surroundings.bad_records(0, found),
         choices=_choices(settings),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import tensorflow_datasets as tfds
 
+from trainbench import extras
 from trainbench.data import catalogue, prepared
 from trainbench.data.pipeline import HostBatch, Shard
 from trainbench.data.prepared import Prepared
@@ -107,7 +108,7 @@ def tensorflow() -> Any:
         raise UserError(
             "data.loader=tfdata needs TensorFlow, which is not installed",
             allowed="data.loader=grain, which does not",
-            fix='pip install "trainbench[prepare]", or data.loader=grain',
+            fix=f"data.loader=grain, or {extras.install('prepare')}",
         ) from error
     # It would take the accelerator's memory from JAX.
     tf.config.set_visible_devices([], "GPU")

