@@ -19,7 +19,8 @@ from trainbench.training.task import Architecture
 
 KEYS = (
     *GROUPS,
-    *("batch_size", "steps", "warmup", "input", "steps_per_call", "image_size", "sequence_length", "seed"),
+    *("batch_size", "gradient_accumulation", "steps", "warmup", "input", "steps_per_call"),
+    *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference"),
 )
 INPUTS = ("resident", "host", "real", "all")
 DATA_KINDS: dict[str, type[DataConfig]] = {"synthetic": SyntheticData, "images": ImageData, "text": TextData}
@@ -84,7 +85,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. None means "default": chosen later, with a reason."""
+    """What the user asked for. None means "default": chosen later, with a reason.
+
+    Attributes:
+      batch_size: samples per device and optimizer step, in `gradient_accumulation` micro-batches.
+      reproduce: id of the published figure that this run is to reproduce; None: none.
+      price_per_hour: US dollars for one chip and hour; None: as hardware/chips.yaml has it, if it does.
+      extra_figures: a CSV file with published figures of the user's own; None: none.
+    """
 
     model: ModelConfig
     precision: Precision
@@ -97,6 +105,10 @@ class Request:
     warmup: int | None
     steps_per_call: int
     seed: int
+    gradient_accumulation: int = 1
+    reproduce: str | None = None
+    price_per_hour: float | None = None
+    extra_figures: str | None = None
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -119,9 +131,26 @@ def parse(tree: Mapping[str, Any]) -> Request:
         warmup=checks.value_or_default(tree, "warmup", checks.WHOLE),
         steps_per_call=checks.value(tree, "steps_per_call", checks.COUNT),
         seed=checks.value(tree, "seed", checks.SEED),
+        gradient_accumulation=checks.value(tree, "gradient_accumulation", checks.COUNT),
+        reproduce=_optional(tree, "reproduce", checks.TEXT),
+        price_per_hour=_optional(tree, "price_per_hour", checks.POSITIVE),
+        extra_figures=_extra_figures(tree),
     )
     _check_together(request)
     return request
+
+
+def _optional(tree: Mapping[str, Any], key: str, kind: checks.Kind, label: str = "") -> Any:
+    """The value under `key`, or None for null."""
+    return None if tree[key] is None else checks.value(tree, key, kind, label)
+
+
+def _extra_figures(tree: Mapping[str, Any]) -> str | None:
+    section = checks.section(tree, "reference")
+    checks.known(section, ["extra"], "reference")
+    checks.present(section, ["extra"], "reference")
+    extra: str | None = _optional(section, "extra", checks.TEXT, "reference.extra")
+    return extra
 
 
 def _model(tree: Mapping[str, Any]) -> ModelConfig:
@@ -252,6 +281,14 @@ def _check_together(request: Request) -> None:
     _check_data(request)
     if request.steps is not None and request.warmup is not None:
         check_warmup(request.steps, request.warmup)
+    accumulated = request.gradient_accumulation
+    if request.batch_size is not None and request.batch_size % accumulated:
+        raise UserError(
+            f"batch_size={request.batch_size} cannot be cut into gradient_accumulation={accumulated} "
+            "equal micro-batches",
+            allowed=f"multiples of {accumulated}",
+            fix=f"batch_size={-(-request.batch_size // accumulated) * accumulated}",
+        )
     if request.steps is not None and request.steps % request.steps_per_call:
         raise UserError(
             f"steps={request.steps} is not a multiple of steps_per_call={request.steps_per_call}",

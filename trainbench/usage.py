@@ -11,6 +11,7 @@ python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...
 
 KEYS = {
     "batch_size": "samples per device per optimizer step: N | default",
+    "gradient_accumulation": "micro-batches of a step, one after the other; batch_size counts all: N",
     "steps": "timed optimizer steps: N | default",
     "warmup": "least warm-up steps: N | default",
     "input": "resident | host | real | all, one after the other | default",
@@ -19,6 +20,9 @@ KEYS = {
     "image_size": "pixels: N | null, the model's own",
     "sequence_length": "tokens: N | null, the model's own",
     "seed": "parameters, data, dropout and shuffling: 0 to 4,294,967,295",
+    "reproduce": "id of a published figure, which is then run as it was measured",
+    "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",
+    "reference.extra": "a CSV file with published figures of your own",
     "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",
 }
 
@@ -69,6 +73,6 @@ def page(verbs: Mapping[str, str]) -> str:
 def _table(title: str, rows: Mapping[str, str]) -> list[str]:
     lines = ["", f"{title}:"]
     for name, text in rows.items():
-        first, *rest = textwrap.wrap(text, width=78)
-        lines += [f"  {name:<18}{first}", *(f"{'':<20}{line}" for line in rest)]
+        first, *rest = textwrap.wrap(text, width=76)
+        lines += [f"  {name:<22}{first}", *(f"{'':<24}{line}" for line in rest)]
     return lines

@@ -64,6 +64,9 @@ class Workload(Section):
     parameters: Count = Field(description="trained scalars of the model")
     batch_size: Count = Field(description="samples per device and optimizer step")
     global_batch_size: Count = Field(description="samples per optimizer step over all devices")
+    gradient_accumulation: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="micro-batches per optimizer step; batch_size counts all of them"
+    )
     image_size: Count | None = Field(default=None, description="side of the square image, in pixels")
     sequence_length: Count | None = Field(default=None, description="tokens per sequence")
     flops_per_sample: Quantity | None = Field(
@@ -295,6 +298,28 @@ class Comparison(Section):
     differences: tuple[str, ...] = ()
     source: str | None = Field(default=None, description="where the figure is printed")
     date: str | None = None
+    per_watt: Quantity | None = Field(
+        default=None, description="samples per joule here / there, by the rated power of the chips"
+    )
+    per_dollar: Quantity | None = Field(default=None, description="samples per dollar here / there")
+    basis: str | None = Field(
+        default=None, description="powers and prices behind per_watt and per_dollar, with source and date"
+    )
+
+
+class Reproduction(Section):
+    """The answer to `reproduce=ID`: the published figure and this run, per chip."""
+
+    reference_id: str
+    accelerator: str
+    value: Quantity = Field(description="published samples per second and chip")
+    measured: Quantity | None = Field(default=None, description="samples/s per chip of this run")
+    deviation: float | None = Field(default=None, description="measured / value - 1")
+    verdict: Literal["reproduced", "not reproduced", "another machine", "not judged"]
+    verdict_reason: str
+    differences: tuple[str, ...] = Field(default=(), description="what remains, the material ones first")
+    source: str
+    date: str | None = None
 
 
 class Result(Section):
@@ -323,6 +348,7 @@ class Result(Section):
     loss: Loss | None = None
     evaluation: Evaluation | None = None
     comparisons: tuple[Comparison, ...] = Field(default=(), description="nearest first")
+    reproduction: Reproduction | None = Field(default=None, description="with reproduce=ID only")
     warnings: tuple[str, ...] = Field(default=(), description='"<field>: <reason>" for each unknown field')
 
     @model_validator(mode="after")
