@@ -1,6 +1,7 @@
 """Fixtures that every room shares."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=2 --
 # XLA:CPU's collectives block threads of the pool that computes: with as many devices as threads, both can
 # wait for work that no thread is left to do, until XLA ends the process after 60 s.
 os.environ.setdefault("PJRT_NPROC", str(max(4, os.cpu_count() or 1)))
+
+# A shell's background job ignores SIGINT, and so would the children that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

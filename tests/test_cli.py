@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -25,6 +26,27 @@ def environment(cache):
     """A user's environment with a cache of its own, one CPU device, and no colours."""
     kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return kept | {"TRAINBENCH_CACHE": str(cache), "PYTHONWARNINGS": "default"}
+
+
+@contextmanager
+def running_until(words, arguments, environment, directory):
+    """A run whose progress has come to a line with these words; it does not outlive the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainbench", *arguments, "hydra.run.dir=out"],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            for line in process.stderr:
+                if words in line:
+                    break
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -356,17 +378,11 @@ def test_a_loss_that_is_not_finite_makes_the_result_invalid(run, tmp_path):
     ],
 )
 def test_ctrl_c_saves_what_there_is(environment, tmp_path, arguments, when):
-    command = [sys.executable, "-m", "trainbench", *arguments, "hydra.run.dir=out"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stderr:
-        if when in line:
-            break
-    time.sleep(0.5)
-    asked = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    with running_until(when, arguments, environment, tmp_path) as process:
+        time.sleep(0.5)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
     assert time.monotonic() - asked < 30
     assert process.returncode == 130, errors
     record = result_of(tmp_path / "out")
@@ -413,15 +429,9 @@ def test_the_console_script_is_the_module(run):
 
 def test_ctrl_c_keeps_the_ways_of_feeding_that_were_measured(environment, tmp_path):
     arguments = ["model=resnet_tiny", "data=digits", "batch_size=8", "input=all", "steps=100", "warmup=1"]
-    command = [sys.executable, "-m", "trainbench", *arguments, "hydra.run.dir=out"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stderr:
-        if "warm-up (real input)" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    with running_until("warm-up (real input)", arguments, environment, tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     record = result_of(tmp_path / "out")
     assert record["status"] == "interrupted"
@@ -431,19 +441,10 @@ def test_ctrl_c_keeps_the_ways_of_feeding_that_were_measured(environment, tmp_pa
 
 
 def test_termination_saves_what_there_is_like_ctrl_c(environment, tmp_path):
-    arguments = ["model=resnet_tiny", "batch_size=8", "steps=20000", "warmup=1", "hydra.run.dir=out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainbench", *arguments],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "measuring block" in line:
-            break
-    process.terminate()
-    process.communicate(timeout=60)
+    arguments = ["model=resnet_tiny", "batch_size=8", "steps=20000", "warmup=1"]
+    with running_until("measuring block", arguments, environment, tmp_path) as process:
+        process.terminate()
+        process.communicate(timeout=60)
     assert process.returncode == 130
     assert result_of(tmp_path / "out")["throughput"] is not None
 
