@@ -34,6 +34,18 @@ def test_a_tiny_model_on_a_cpu_keeps_its_batch_and_is_not_told_otherwise():
     assert "small" not in auto.reason
 
 
+@pytest.mark.parametrize("platform", ["gpu", "cpu"])
+@pytest.mark.parametrize(("parts", "on_gpu"), [(1, 256), (8, 256), (3, 258), (256, 256), (1000, 1000)])
+def test_a_chosen_batch_can_be_cut_into_its_micro_batches(platform, parts, on_gpu):
+    auto = resolved(platform, f"gradient_accumulation={parts}").autos["batch_size"]
+    assert auto.value % parts == 0
+    assert parts <= auto.value <= on_gpu
+    assert platform == "cpu" or auto.value == on_gpu
+    assert platform == "gpu" or f"on an accelerator {on_gpu}" in auto.reason
+    rounded = auto.value != resolved(platform).batch_size
+    assert (f"rounded up for {parts} equal micro-batches" in auto.reason) == rounded
+
+
 def test_what_was_asked_for_is_not_called_chosen():
     config = resolved("gpu", "batch_size=3", "steps=24", "warmup=2", "input=host", "optimizer=adamw")
     assert (config.batch_size, config.steps, config.warmup, config.input) == (3, 24, 2, "host")

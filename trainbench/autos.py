@@ -117,8 +117,18 @@ def _batch_size(request: Request, task: Task, platform: str) -> Auto:
     while platform == "cpu" and batch > 2 and batch * task.flops_per_sample() > CPU_FLOPS_PER_STEP:
         batch //= 2
     if batch == published:
-        return Auto(published, f"the default of {request.model.name}; its configuration says why")
-    return Auto(batch, f"small, so that a step takes seconds on a CPU; on an accelerator {published}")
+        reason = f"the default of {request.model.name}; its configuration says why"
+    else:
+        on_others, _ = _in_equal_parts(published, request.gradient_accumulation)
+        reason = f"small, so that a step takes seconds on a CPU; on an accelerator {on_others}"
+    batch, rounded = _in_equal_parts(batch, request.gradient_accumulation)
+    return Auto(batch, reason + rounded)
+
+
+def _in_equal_parts(batch: int, parts: int) -> tuple[int, str]:
+    """The next multiple of `parts`, and what to say of it: nothing if it is `batch` itself."""
+    rounded = -(-batch // parts) * parts
+    return rounded, "" if rounded == batch else f"; {batch} rounded up for {parts} equal micro-batches"
 
 
 def _steps(request: Request, task: Task, platform: str, batch_size: int) -> Auto:

@@ -8,7 +8,7 @@ from trainbench.workload import Workload
 
 
 def input_bytes(work: Workload, config: RunConfig, devices: Devices) -> int:
-    """The least memory, per device, that the input alone takes.
+    """The least memory, per device, that the input alone takes: whole steps, also where gradients accumulate.
 
     On a CPU the batches kept on the host come out of the same memory.
     """

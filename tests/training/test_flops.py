@@ -8,11 +8,16 @@ from tests.building import MODELS, Workbench
 from trainbench import models
 from trainbench.measure.flops import walk
 
+# More blocks of the same kind as gpt2_345m's, which take long to trace.
+WALKED = [name for name in MODELS if name not in ("gpt2_774m", "gpt2_1558m")]
+
 
 def sizes(bench):
     model = bench.request.model
     if model.task == "image_classification":
         return {"image_size": model.image_size}
+    if model.task == "causal_language_model":
+        return {"sequence_length": model.sequence_length}
     return {"sequence_length": model.sequence_length, "predictions": bench.task.predictions}
 
 
@@ -25,7 +30,7 @@ def traced(bench, function):
     return walk(jax.jit(function).trace(state, abstract_batch(bench)).jaxpr)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", WALKED)
 def test_forward_count_is_within_one_percent_of_the_walk(model):
     bench = Workbench([f"model={model}"], batch_size=2)
     family = models.FAMILIES[bench.request.model.family]
@@ -40,7 +45,7 @@ def test_forward_count_is_within_one_percent_of_the_walk(model):
     assert count.total / 2 == pytest.approx(analytic, rel=0.01)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", WALKED)
 def test_training_count_is_within_one_percent_of_the_walk(model):
     """Backward = 2 x forward, but for the input gradient that the first layer doesn't need."""
     bench = Workbench([f"model={model}"], batch_size=2)
@@ -70,6 +75,11 @@ def test_bert_large_counts(sequence_length, forward_gmacs):
     """24 blocks of 12 T D^2 + 2 T^2 D and a head over the masked positions, D = 1,024 (arXiv:2104.04473)."""
     task = Workbench(["model=bert_large", f"sequence_length={sequence_length}"]).task
     assert task.flops_per_sample() / 6e9 == pytest.approx(forward_gmacs, rel=0.005)
+
+
+def test_gpt2_counts():
+    """nanoGPT's transformer_sizing.ipynb prints this total of the smallest model at 1024 tokens."""
+    assert Workbench(["model=gpt2_124m"]).task.flops_per_sample() == 874_944_921_600
 
 
 def test_several_steps_in_one_call_count_several_times():

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from tests.building import TINY, Workbench
 from trainbench.data.synthetic import host_batch
@@ -68,7 +69,7 @@ def test_evaluation_counts_right_predictions(model):
     state = jax.jit(bench.state)()
     evaluate = jax.jit(make_evaluation(bench.task, bench.structure))
     batch = host_batch(bench.spec, 0)
-    labels = "label" if "label" in batch else "masked_labels"
+    labels = next(name for name in ("label", "masked_labels", "target_ids") if name in batch)
     predicted = _predictions(bench, state, batch)
     right = evaluate(state.params, state.statistics, {**batch, labels: predicted})
     assert int(right.right) == int(right.predictions) == predicted.size
@@ -77,17 +78,39 @@ def test_evaluation_counts_right_predictions(model):
     assert float(wrong.loss) > float(right.loss) > 0
 
 
-def test_evaluation_leaves_out_what_is_not_to_be_predicted():
-    bench = Workbench(["model=bert_tiny"])
+@pytest.mark.parametrize(
+    ("model", "name"), [("bert_tiny", "masked_weights"), ("gpt2_tiny", "target_weights")]
+)
+def test_evaluation_leaves_out_what_is_not_to_be_predicted(model, name):
+    bench = Workbench([f"model={model}"])
     state = jax.jit(bench.state)()
     evaluate = jax.jit(make_evaluation(bench.task, bench.structure))
     batch = host_batch(bench.spec, 0)
     whole = evaluate(state.params, state.statistics, batch)
-    weights = np.zeros_like(batch["masked_weights"])
+    weights = np.zeros_like(batch[name])
     weights[:, :3] = 1
-    some = evaluate(state.params, state.statistics, {**batch, "masked_weights": weights})
+    some = evaluate(state.params, state.statistics, {**batch, name: weights})
     assert int(some.predictions) == 3 * len(weights) < int(whole.predictions)
     assert float(some.loss) == pytest.approx(float(whole.loss) * 3 / weights.shape[1], rel=0.3)
+
+
+def test_the_loss_of_a_causal_model_is_the_mean_over_the_targets_that_count():
+    bench = Workbench(["model=gpt2_tiny", "precision=fp32"])
+    state, batch = jax.jit(bench.state)(), host_batch(bench.spec, 0)
+    weights = (np.arange(64) < np.array([[64], [1], [30], [0]])).astype(np.float32)
+    targets = np.where(weights > 0, batch["target_ids"], 7)
+
+    def losses(params, statistics, batch):
+        model = bench.structure.merge(params, statistics)
+        shares = jax.nn.log_softmax(bench.task._logits(model, batch, train=True))
+        chosen = jnp.take_along_axis(shares, batch["target_ids"][..., None], -1)[..., 0]
+        return bench.task.loss(model, batch, nnx.Rngs(0))[0], chosen
+
+    fed = {**batch, "target_ids": targets, "target_weights": weights}
+    loss, chosen = jax.jit(losses)(state.params, state.statistics, fed)
+    assert float(loss) == pytest.approx(-float(chosen[weights > 0].mean()), rel=1e-5)
+    empty, _ = jax.jit(losses)(state.params, state.statistics, {**fed, "target_weights": 0 * weights})
+    assert float(empty) == 0
 
 
 def _predictions(bench, state, batch):

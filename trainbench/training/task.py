@@ -16,7 +16,7 @@ from flax import nnx
 
 from trainbench import models
 from trainbench.data.spec import ArraySpec, ImageWire
-from trainbench.models import bert
+from trainbench.models import bert, gpt2
 
 # A family's own `Config`; each family is a module with the names that trainbench.models lists.
 Architecture = Any
@@ -181,6 +181,59 @@ class MaskedLanguageModel:
                 self.architecture, sequence_length=self.sequence_length, predictions=self.predictions
             )
         )
+
+
+@dataclass(frozen=True)
+class CausalLanguageModel:
+    """Cross-entropy of each next token of a sequence. B batch, T tokens.
+
+    A row has T inputs and T targets, the target being the input one further on, as nanoGPT and llm.c count
+    tokens. Both are in the batch, so that no token of the text is spent on being an input alone, and every
+    array of a row divides over devices as its T tokens do.
+    """
+
+    architecture: gpt2.Config
+    sequence_length: int
+    sample_unit: str = "sequence"
+    accuracy_name: Literal["accuracy"] = "accuracy"
+
+    @property
+    def tokens_per_sample(self) -> int:
+        return self.sequence_length
+
+    def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
+        shape = (batch_size, self.sequence_length)
+        int32, last_token = np.dtype(np.int32), self.architecture.vocabulary - 1
+        return {
+            "token_ids": ArraySpec(shape, int32, 0, last_token),
+            "target_ids": ArraySpec(shape, int32, 0, last_token),
+            "target_weights": ArraySpec(shape, np.dtype(np.float32), 1, 1),
+        }
+
+    def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
+        logits = self._logits(model, batch, train=True, rngs=rngs)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["target_ids"])
+        weights = batch["target_weights"]
+        loss = jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+        return loss, {"loss": loss}
+
+    def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
+        """One sequence after another: the logits of a whole evaluation batch are larger than a training's."""
+
+        def score_row(row: Batch) -> Score:
+            logits = self._logits(model, {name: array[None] for name, array in row.items()}, train=False)
+            return _score(logits[0], row["target_ids"], row["target_weights"])
+
+        scores = jax.lax.map(score_row, dict(batch))
+        return Score(*(jnp.sum(each) for each in scores))
+
+    def _logits(
+        self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None = None
+    ) -> jax.Array:
+        return model(batch["token_ids"], train=train, rngs=rngs)
+
+    def flops_per_sample(self) -> int:
+        return 3 * 2 * gpt2.forward_macs(self.architecture, sequence_length=self.sequence_length)
 
 
 def _score(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Score:
