@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainbench.reference import figures, vocabulary
+from trainbench.reference import figures, validate, vocabulary
 from trainbench.reference.differences import differences
 from trainbench.reference.match import CLASSIC_ACCELERATORS, RunFacts, comparable, compare
 
@@ -142,9 +142,12 @@ def test_fine_tuning_is_no_reference_for_pretraining():
     assert [item.reference_id for item in found] == ["bert-base-a100-x8-bf16-s128-pytorch-2"]
 
 
-def test_token_rates_of_gpt2_are_not_compared_with_sequences():
+def test_token_rates_of_gpt2_are_compared_as_full_rows():
     run = replace(BERT, model="gpt2_124m", task=vocabulary.CAUSAL_LANGUAGE_MODEL, sequence_length=1024)
-    assert compare(run, FIGURES, limit=99) == ()
+    (found,) = compare(replace(run, samples_per_s_per_chip=100.0), FIGURES, limit=99)
+    assert found.value == pytest.approx(1747627 / 8 / 1024, rel=1e-4)
+    assert found.ratio == pytest.approx(100 / found.value)
+    assert compare(replace(run, sequence_length=512), FIGURES) == ()
 
 
 def test_padded_rows_stand_before_unpadded_ones_though_these_are_faster():
@@ -237,7 +240,7 @@ def test_a_figure_repeated_has_a_ratio_of_one_and_no_difference_but_undocumented
         return
     (own,) = compare(run, [figure])
     assert own.ratio == pytest.approx(1.0)
-    undocumented = ("not stated", "with evaluation", "removed", "packed", "next sentence")
+    undocumented = ("not stated", "with evaluation", "removed", "packed", "binned", "next sentence")
     conditions = [text for text in own.differences if not text.startswith("accelerator")]
     assert [text for text in conditions if not any(word in text for word in undocumented)] == []
 
@@ -261,7 +264,9 @@ def test_no_ratio_crosses_tasks_lengths_or_sizes(figure, batch_size, precision):
         met = BY_ID[item.reference_id]
         assert (met.model, met.task) == (run.model, run.task)
         assert (met.image_size, met.sequence_length) == (run.image_size, run.sequence_length)
-        assert item.value == met.value_per_chip
+        assert item.value == met.samples_per_s_per_chip
+        assert item.ratio == run.samples_per_s_per_chip / item.value
+        assert met.num_chips is not None
         if item.like_for_like:
             assert vocabulary.PRECISION_CLASSES[met.precision] == vocabulary.PRECISION_CLASSES[precision]
             assert met.data == run.data
@@ -273,3 +278,64 @@ def test_the_order_of_the_table_does_not_matter(figure, shuffler: random.Random)
     run, shuffled = _facts_of(figure), list(FIGURES)
     shuffler.shuffle(shuffled)
     assert compare(run, shuffled, limit=99) == compare(run, FIGURES, limit=99)
+
+
+# What can make a condition material without a word about the other side.
+UNDOCUMENTED = ("not stated", "with evaluation", "removed", "packed", "binned")
+
+
+def _stated_and_material(run, figure):
+    """The conditions that differ materially and that both sides state."""
+    return {
+        item.text.split(":")[0]
+        for item in differences(run, figure)
+        if item.material and not any(word in item.text for word in UNDOCUMENTED)
+    }
+
+
+def _accelerators_known(*found):
+    return all(figure.accelerator in CHIP_OF_ACCELERATOR for figure in found)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(SAMPLED), st.sampled_from(SAMPLED))
+def test_material_differences_do_not_depend_on_who_is_run_and_who_is_published(one, other):
+    """As far as both sides state the condition: precision, batch, accumulation, data, chips."""
+    stated = all(each.precision and each.micro_batch_per_chip and each.data for each in (one, other))
+    if stated and _accelerators_known(one, other):
+        assert _stated_and_material(_facts_of(one), other) == _stated_and_material(_facts_of(other), one)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(SAMPLED), st.integers(1, 64))
+def test_a_figure_of_an_unknown_number_of_chips_or_of_a_board_taken_as_a_chip_is_never_compared(
+    figure, chips
+):
+    unknown = replace(figure, num_chips=None)
+    assert not comparable(_facts_of(figure), unknown)
+    assert compare(_facts_of(figure), [unknown], limit=99) == ()
+    # The sum over a board's chips beside the rate of one of them does not pass as a figure of one chip.
+    board = replace(figure, num_chips=1, num_devices=None, value=figure.value * (chips + 1))
+    assert validate.faults(board)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(SAMPLED), st.floats(0.01, 100))
+def test_the_ratio_is_of_rates_per_chip_whatever_the_number_of_chips(figure, factor):
+    per_chip = figure.samples_per_s_per_chip * factor
+    for chips in (1, 8, 512):
+        run = replace(_facts_of(figure), num_chips=chips, samples_per_s_per_chip=per_chip)
+        for item in compare(run, [figure]):
+            assert item.ratio == pytest.approx(factor)
+            assert item.value == figure.samples_per_s_per_chip
+
+
+@settings(deadline=None)
+@given(st.sampled_from(SAMPLED))
+def test_the_own_chip_stands_first_and_the_classic_ones_before_the_rest(figure):
+    found = [BY_ID[item.reference_id].accelerator for item in compare(_facts_of(figure), FIGURES, limit=99)]
+    if figure.accelerator in CHIP_OF_ACCELERATOR and found:
+        assert found[0] == figure.accelerator
+        found = found[1:]
+    classic = [family for family in found if family in CLASSIC_ACCELERATORS]
+    assert found[: len(classic)] == sorted(classic, key=CLASSIC_ACCELERATORS.index)

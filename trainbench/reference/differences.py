@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 from trainbench.reference import vocabulary
 from trainbench.reference.figure import Figure
+from trainbench.reference.validate import form_factors, memory_gb
 
 # ResNet-50 on one A100 PCIe: 1396 images/s at batch 720, 1527 at 1280 (Lambda): 9 % for 1.8 times the batch.
 _BATCH_FACTOR = 2.0
 # Between 1 and 8 GPUs the table's rates per chip fall by up to 17 %; between 16 and 256 TPU v3 by 17 %
 # (MLPerf v0.6 ResNet-50), between 8 and 64 H100, at an eighth of the batch, by 29 % (v3.0, v3.1).
 _CHIP_FACTOR = 4.0
-_FORM_FACTORS = ("sxm", "pcie", "nvl")
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,8 @@ def same_accelerator(run: RunFacts, figure: Figure) -> bool:
 
 def same_board(run: RunFacts, figure: Figure) -> bool:
     """Whether the figure's board can be the run's: an SXM module and a PCIe card are not the same chip."""
-    published = _form_factors(figure.variant)
-    return (
-        not published or not _form_factors(run.chip_id or "") or published == _form_factors(run.chip_id or "")
-    )
+    published, here = form_factors(figure.board), form_factors(run.chip_id or "")
+    return not published or not here or published == here
 
 
 def _lightness(difference: Difference) -> int:
@@ -113,7 +111,7 @@ def _words(what: str, published: object, here: object, weight: int) -> Differenc
 def _accelerator(run: RunFacts, figure: Figure) -> Difference | None:
     if run.chip_id is None:
         return Difference(f"accelerator: {run.accelerator or 'unknown'}, published {figure.label}", MATERIAL)
-    memory = _memory_gb(figure.variant), _memory_gb(run.chip_id)
+    memory = memory_gb(figure.board), memory_gb(run.chip_id)
     same_memory = None in memory or memory[0] == memory[1]
     if same_accelerator(run, figure) and same_board(run, figure) and same_memory:
         return None
@@ -167,9 +165,9 @@ def _chips(run: RunFacts, figure: Figure) -> Difference | None:
 
 
 def _padding(run: RunFacts, figure: Figure) -> Difference | None:
-    if figure.padding in (None, "padded"):
+    if figure.padding in (None, vocabulary.PADDED):
         return None
-    weight = MATERIAL if figure.padding == "not stated" else FACTOR
+    weight = MATERIAL if figure.padding == vocabulary.NOT_STATED else FACTOR
     return _words("padding", figure.padding, "rows of full length", weight)
 
 
@@ -196,7 +194,7 @@ def _optimizer(run: RunFacts, figure: Figure) -> Difference | None:
 def _framework(run: RunFacts, figure: Figure) -> Difference | None:
     if _first_word(figure.framework) == _first_word(run.framework):
         return None
-    return _words("framework", figure.framework, run.framework, LISTED)
+    return _words("framework", figure.framework or "not stated", run.framework, LISTED)
 
 
 _RULES: tuple[Callable[[RunFacts, Figure], Difference | None], ...] = (
@@ -218,12 +216,3 @@ _RULES: tuple[Callable[[RunFacts, Figure], Difference | None], ...] = (
 def _first_word(framework: str) -> str:
     """ "JAX" of "JAX/Flax (Rosetta ViT)"."""
     return re.split(r"[\s/(]", framework, maxsplit=1)[0]
-
-
-def _form_factors(text: str) -> frozenset[str]:
-    return frozenset(form for form in _FORM_FACTORS if form in text.lower())
-
-
-def _memory_gb(text: str) -> str | None:
-    match = re.search(r"(\d+)\s?gb", text, re.IGNORECASE)
-    return match.group(1) if match else None

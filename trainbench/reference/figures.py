@@ -1,217 +1,208 @@
-"""The published figures: `published.csv` beside this file, read and checked.
+"""The tables of published figures: the one that ships (`published.csv` beside this file), and the user's own.
 
-One row is one number that somebody printed, or one division of such numbers. Columns (blank = not stated):
-
-  id                      unique name
-  anchor                  "A" marks a row chosen as the best reference for its model and accelerator
-  model, task, dataset    as published; `vocabulary` translates model and task
-  accelerator, accelerator_variant   family (one name per family), and board, memory or slice as published
-  num_accelerators        as the source counts; for TPU v2, v3, v4 that may be TensorCores
-  num_chips               chips: half the TensorCores for TPU v2, v3, v4, v5p
-  precision               fp32, tf32, bf16, fp16, fp16-amp, fp8, int8
-  per_device_batch, global_batch     samples; the first is the micro-batch where gradients are accumulated
-  grad_accum              micro-batches per optimizer step
-  seq_len, image_size     tokens; pixels a side
-  framework, framework_version
-  data                    real or synthetic
-  metric, value, value_per_chip      as published; the value divided by chips
-  derivation              "published", "aggregated: how" (median of logs), "derived: how" (inputs in note)
-  source_repo_or_url, source_path, source_commit, date   where and when (last commit of the file, or the run)
-  note                    conditions that no column holds
+One row is one number that somebody printed, or one division of such numbers. `columns` says what the cells
+hold; blank means not stated. To add a figure: append a line to published.csv and run
+`python -m trainbench references --check trainbench/reference/published.csv`.
 """
 
 import csv
+import difflib
 import functools
 import io
-import math
-import re
-from collections.abc import Mapping
-from datetime import date
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
+from trainbench.errors import UserError, nearest
 from trainbench.reference import vocabulary
+from trainbench.reference.columns import NAMES, NEEDED, read_row
 from trainbench.reference.figure import Figure
+from trainbench.reference.validate import FlopsPerSample, faults, per_chip
 
-COLUMNS = (
-    "id",
-    "anchor",
-    "model",
-    "task",
-    "dataset",
-    "accelerator",
-    "accelerator_variant",
-    "num_accelerators",
-    "num_chips",
-    "precision",
-    "per_device_batch",
-    "global_batch",
-    "grad_accum",
-    "seq_len",
-    "image_size",
-    "framework",
-    "framework_version",
-    "data",
-    "metric",
-    "value",
-    "value_per_chip",
-    "derivation",
-    "source_repo_or_url",
-    "source_path",
-    "source_commit",
-    "date",
-    "note",
-)
-
-# value_per_chip is printed with five significant digits.
-_PER_CHIP_TOLERANCE = 1e-3
-# Slice names of these TPU generations count TensorCores, two a chip (cloud.google.com/tpu/docs/v4, v5p);
-# those of v5e and v6e count chips.
-_TENSORCORE_SLICE = re.compile(r"\bv(?:2|3|4|5p)-(\d+)\b")
+SHIPPED = "published.csv"
+# Problems that one screen shows, and characters of each.
+_SHOWN = 10
+_LINE = 300
 
 
 class FigureError(ValueError):
-    """Rows of a table that cannot be trusted, each named by its line."""
+    """Rows of a table that cannot be trusted: `problems` names each by its line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
-@functools.cache
-def load() -> tuple[Figure, ...]:
-    """The published figures that ship with the package, in the table's order."""
-    text = resources.files("trainbench.reference").joinpath("published.csv").read_text(encoding="utf-8")
-    return parse(text, name="published.csv")
+def load(
+    extra: str | Path | None = None, flops_per_sample: FlopsPerSample | None = None
+) -> tuple[Figure, ...]:
+    """The published figures that ship with the package, in the table's order, then those of `extra`.
+
+    Args:
+      extra: a CSV file of the user's own; a process reads it once, so it may change or go during a run.
+      flops_per_sample: counts a figure's FLOPs, so that impossible rates in `extra` are refused too.
+
+    Raises:
+      UserError: the file cannot be read, or has rows that cannot be trusted.
+    """
+    if extra is None:
+        return _shipped()
+    text, ids = _kept_text(Path(extra).absolute()), {figure.id for figure in _shipped()}
+    return (*_shipped(), *_checked(Path(extra), text, flops_per_sample, ids))
 
 
-def parse(text: str, *, name: str) -> tuple[Figure, ...]:
-    """The figures in a CSV text with the columns above; `name` is what its errors call it.
+def find(name: str, extra: str | Path | None = None) -> Figure:
+    """The figure whose id is `name`.
+
+    Raises:
+      UserError: there is none; it names the nearest ids.
+    """
+    by_id = {figure.id: figure for figure in load(extra)}
+    if name in by_id:
+        return by_id[name]
+    near = difflib.get_close_matches(name, by_id, n=5, cutoff=0.5)
+    models = {by_id[each].name for each in near[:1]} or {"resnet50"}
+    raise UserError(
+        f"{name!r} is not the id of a published figure",
+        allowed="\n  ".join(["the nearest ids are", *near]) if near else "the ids that `references` lists",
+        fix=f"python -m trainbench references model={models.pop()}",
+    )
+
+
+def read(path: Path, flops_per_sample: FlopsPerSample | None = None) -> tuple[Figure, ...]:
+    """The figures of a CSV file by itself: its ids may be those of figures that are shipped.
+
+    Raises:
+      UserError: the file cannot be read, or has rows that cannot be trusted.
+    """
+    return _checked(path, _text_of(path), flops_per_sample)
+
+
+def parse(
+    text: str, *, name: str, flops_per_sample: FlopsPerSample | None = None, taken: Collection[str] = ()
+) -> tuple[Figure, ...]:
+    """The figures in a CSV text; `name` is what its errors call it.
 
     Raises:
       FigureError: a wrong header, or every bad row with its line and what is wrong with it.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise FigureError(f"{name} line 1: the columns must be {', '.join(COLUMNS)}")
-    figures: dict[str, Figure] = {}
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    found: dict[str, Figure] = {}
     problems = []
-    for row in reader:
-        try:
-            figure = _figure(row)
-            if figure.id in figures:
-                raise ValueError(f"id: {figure.id!r} is used twice")
-            figures[figure.id] = figure
-        except ValueError as error:
-            problems.append(f"{name} line {reader.line_num}: {error}")
+    try:
+        _check_header(reader.fieldnames or (), name)
+        for row in reader:
+            try:
+                figure = _figure(row, flops_per_sample)
+                _check_new(figure.id, found, taken)
+                found[figure.id] = figure
+            except ValueError as error:
+                problems.append(f"{name} line {reader.line_num}: {error}")
+    except csv.Error as error:
+        problems.append(f"{name} line {reader.reader.line_num}: {error}")
     if problems:
-        raise FigureError("\n".join(problems))
-    return tuple(figures.values())
+        raise FigureError(problems)
+    return tuple(found.values())
 
 
-def _figure(row: Mapping[str, str]) -> Figure:
-    if None in row or None in row.values():
-        raise ValueError(f"the row must have {len(COLUMNS)} cells")
-    model, variant = vocabulary.MODELS.get(row["model"], (None, ""))
+@functools.cache
+def _shipped() -> tuple[Figure, ...]:
+    text = resources.files("trainbench.reference").joinpath(SHIPPED).read_text(encoding="utf-8")
+    return parse(text, name=SHIPPED)
+
+
+@functools.cache
+def _kept_text(path: Path) -> str:
+    """The file as it was when the process first read it: a run must not fail over it at its end."""
+    return _text_of(path)
+
+
+def _checked(
+    path: Path, text: str, flops_per_sample: FlopsPerSample | None, taken: Collection[str] = ()
+) -> tuple[Figure, ...]:
+    try:
+        return parse(text, name=path.name, flops_per_sample=flops_per_sample, taken=taken)
+    except FigureError as error:
+        raise _screen(path, error.problems) from None
+
+
+def _check_header(names: Sequence[str], file: str) -> None:
+    """Nothing if the first line names the needed columns, each column once, and no unknown one."""
+    lacking = [name for name in NEEDED if name not in names]
+    unknown = [name for name in names if name not in NAMES]
+    if not names:
+        raise FigureError([f"{file} is empty: its first line must name the columns"])
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise FigureError([f"{file} line 1: the column {twice!r} is there twice"])
+    if unknown:
+        near = nearest(unknown[0], NAMES)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise FigureError([f"{file} line 1: there is no column {unknown[0][:60]!r}{hint}"])
+    if lacking:
+        raise FigureError([f"{file} line 1: the columns {', '.join(lacking)} are needed too"])
+
+
+def _check_new(name: str, found: Collection[str], taken: Collection[str]) -> None:
+    if name in found:
+        raise ValueError(f"id: {name!r} is used twice")
+    if name in taken:
+        raise ValueError(f"id: {name!r} is the id of a figure that is shipped")
+
+
+def _figure(row: Mapping[str, Any], flops_per_sample: FlopsPerSample | None) -> Figure:
+    if None in row:
+        raise ValueError("the row has more cells than the first line has columns")
+    if None in row.values():
+        raise ValueError("the row has fewer cells than the first line has columns")
+    values = read_row(row)
+    counts = values["num_chips"], values["num_devices"]
+    pretraining = values["task"] == vocabulary.MASKED_LANGUAGE_MODEL
+    unsaid = vocabulary.NOT_STATED if pretraining else None
     figure = Figure(
-        id=_text(row, "id"),
-        model=model,
-        published_model=_text(row, "model"),
-        model_variant=variant,
-        task=vocabulary.task_of(row["task"], row["model"], row["dataset"]),
-        dataset=row["dataset"],
-        accelerator=_text(row, "accelerator"),
-        variant=row["accelerator_variant"],
-        num_chips=_count(row, "num_chips"),
-        precision=_precision(row),
-        per_device_batch=_count(row, "per_device_batch"),
-        global_batch=_count(row, "global_batch"),
-        grad_accum=_count(row, "grad_accum"),
-        sequence_length=_count(row, "seq_len"),
-        image_size=_count(row, "image_size"),
-        framework=_text(row, "framework"),
-        data=_one_of(row, "data", ("real", "synthetic")),
-        metric=_metric(row),
-        value=_positive(row, "value"),
-        value_per_chip=_positive(row, "value_per_chip") if row["value_per_chip"] else None,
-        derivation=_derivation(row),
-        source=_source(row),
-        date=_date(row),
-        note=row["note"],
+        name=values.pop("model"),
+        repository=values.pop("source"),
+        published_model=values.pop("published_model") or row["model"].strip(),
+        value_per_chip=values.pop("value_per_chip") or per_chip(values["metric"], values["value"], *counts),
+        padding=values.pop("padding") or unsaid,
+        objective=values.pop("objective") or unsaid,
+        **values,
     )
-    _check_chips(figure)
+    if found := faults(figure, flops_per_sample):
+        raise ValueError("; ".join(found))
     return figure
 
 
-def _check_chips(figure: Figure) -> None:
-    """Refuse a per-chip value that is not value / chips, and a board or a TensorCore counted as a chip."""
-    slice_name = _TENSORCORE_SLICE.search(figure.variant)
-    if slice_name and figure.num_chips not in (None, int(slice_name.group(1)) // 2):
-        raise ValueError(
-            f"num_chips: {figure.variant} has {int(slice_name.group(1)) // 2}, not {figure.num_chips}"
-        )
-    if figure.metric not in vocabulary.SAMPLE_METRICS or figure.num_chips is None:
-        return
-    expected = figure.value / figure.num_chips if vocabulary.SAMPLE_METRICS[figure.metric] else figure.value
-    if figure.value_per_chip is None or not math.isclose(
-        figure.value_per_chip, expected, rel_tol=_PER_CHIP_TOLERANCE
-    ):
-        raise ValueError(f"value_per_chip: {figure.value_per_chip} is not {expected:.5g}")
-
-
-def _text(row: Mapping[str, str], column: str) -> str:
-    if not row[column].strip():
-        raise ValueError(f"{column}: must not be blank")
-    return row[column]
-
-
-def _count(row: Mapping[str, str], column: str) -> int | None:
-    if not row[column]:
-        return None
-    if not row[column].isdecimal() or int(row[column]) < 1:
-        raise ValueError(f"{column}: {row[column]!r} is not a positive whole number")
-    return int(row[column])
-
-
-def _positive(row: Mapping[str, str], column: str) -> float:
+def _text_of(path: Path) -> str:
+    problem = None
     try:
-        value = float(row[column])
-    except ValueError:
-        raise ValueError(f"{column}: {row[column]!r} is not a number") from None
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{column}: {row[column]!r} is not a positive number")
-    return value
+        content = path.read_bytes()
+        if b"\0" not in content:
+            # Spreadsheets begin UTF-8 with a byte-order mark.
+            return content.decode("utf-8-sig")
+        problem = "holds bytes that no text has"
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise UserError(
+        f"{path} {problem}",
+        allowed="a CSV file in UTF-8, its columns named in the first line",
+        fix="python -m trainbench references --columns shows the columns",
+    )
 
 
-def _one_of(row: Mapping[str, str], column: str, known: tuple[str, ...]) -> str | None:
-    if row[column] and row[column] not in known:
-        raise ValueError(f"{column}: {row[column]!r} is not one of {', '.join(known)}")
-    return row[column] or None
-
-
-def _metric(row: Mapping[str, str]) -> str:
-    if row["metric"] not in vocabulary.SAMPLE_METRICS and row["metric"] not in vocabulary.OTHER_METRICS:
-        raise ValueError(f"metric: {row['metric']!r} is not known")
-    return row["metric"]
-
-
-def _precision(row: Mapping[str, str]) -> str | None:
-    precision = _one_of(row, "precision", tuple(vocabulary.PRECISION_CLASSES))
-    # Ampere and later run "FP32" matrix products as TF32 unless told otherwise, and the source does not tell.
-    return "fp32 or tf32" if precision == "fp32" and "TF32 may be active" in row["note"] else precision
-
-
-def _derivation(row: Mapping[str, str]) -> str:
-    if not re.fullmatch(r"published|(?:aggregated|derived): .+", row["derivation"]):
-        raise ValueError(
-            f"derivation: {row['derivation']!r} is not published, aggregated: ... or derived: ..."
-        )
-    return row["derivation"]
-
-
-def _source(row: Mapping[str, str]) -> str:
-    """Repository, path and commit in one line, or an address."""
-    place = f"{_text(row, 'source_repo_or_url')} {row['source_path']}".strip()
-    return f"{place} @{row['source_commit'][:12]}" if row["source_commit"] else place
-
-
-def _date(row: Mapping[str, str]) -> str | None:
-    try:
-        return date.fromisoformat(row["date"]).isoformat() if row["date"] else None
-    except ValueError:
-        raise ValueError(f"date: {row['date']!r} is not a date like 2024-04-25") from None
+def _screen(path: Path, problems: list[str]) -> UserError:
+    """The first of a file's problems on one screen, and how many more there are."""
+    shown, more = problems[:_SHOWN], len(problems) - _SHOWN
+    lines = [f"{problem[:_LINE]}..." if len(problem) > _LINE else problem for problem in shown]
+    if more > 0:
+        lines.append(f"and {more} more")
+    quoted = shlex.quote(str(path))
+    return UserError(
+        "\n".join(lines),
+        allowed="rows as `python -m trainbench references --columns` documents them; none is left out",
+        fix=f"correct them until this is content: python -m trainbench references --check {quoted}",
+    )

@@ -11,7 +11,10 @@ from trainbench.reference.differences import Difference, RunFacts, differences, 
 from trainbench.reference.figure import Figure
 
 # After the run's own chip: the accelerators that most papers and claims refer to, GPUs first.
-CLASSIC_ACCELERATORS = ("V100", "A100", "H100", "TPU v3", "TPU v4")
+CLASSIC_ACCELERATORS = (
+    *("V100", "A100", "H100"),
+    *("TPU v3", "TPU v4", "TPU v5e", "TPU v5p", "TPU v6e", "TPU v7x (Ironwood)"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def comparable(run: RunFacts, figure: Figure) -> bool:
     )
 
 
-def compare(run: RunFacts, figures: Iterable[Figure], *, limit: int = 4) -> tuple[Comparison, ...]:
+def compare(run: RunFacts, figures: Iterable[Figure], *, limit: int = 8) -> tuple[Comparison, ...]:
     """The best figure of each accelerator, at most `limit`: the run's own chip, the classic ones, the rest.
 
     Best is closest in conditions, then highest. The order of `figures` does not matter.

@@ -1,9 +1,9 @@
-"""The words of the published table, and what they are called here.
+"""The words of the published table: what each means, and which are allowed.
 
 A word that is missing from these tables makes loading fail, so nothing is compared under a guessed meaning.
+Only models and accelerators may be new in a table of the user's own, as long as they are not a known one in
+another spelling.
 """
-
-from collections.abc import Mapping
 
 # Tasks. A task is what one sample costs: a forward and backward pass through the same graph.
 IMAGE_CLASSIFICATION = "image_classification"
@@ -18,41 +18,28 @@ TEXT_CLASSIFICATION = "text_classification"
 OTHER_FINETUNING = "other_finetuning"
 MICROBENCHMARK = "microbenchmark"
 
-# Published model -> (the model here, its variant as far as the source states it). ResNet v1 has its stride in
-# the first 1x1 convolution of a block, v1.5 in the 3x3; rows called plain "ResNet-50" state neither.
-# T5-v1.1, MPT, GPT-3 and Pax's GPT sizes have other shapes than any model here, so they are absent.
-# llm.c's "GPT-2 350M" is absent because its shape is not stated beside the figure.
-MODELS = {
-    "ResNet-50 v1.5": ("resnet50", "v1.5"),
-    "ResNet-50": ("resnet50", "v1 or v1.5, not stated"),
-    "ViT-Ti/16": ("vit_ti16", ""),
-    "ViT-S/16": ("vit_s16", ""),
-    "ViT-B/16": ("vit_b16", ""),
-    "ViT-L/16": ("vit_l16", ""),
-    "BERT-Base": ("bert_base", ""),
-    "BERT-Large": ("bert_large", ""),
-    "GPT-2 124M": ("gpt2_124m", ""),
-    "GPT-2 345M": ("gpt2_345m", ""),
-    "GPT-2 774M": ("gpt2_774m", ""),
-    "GPT-2 1558M": ("gpt2_1558m", ""),
-}
+# What is trained here, and so can be compared and run again.
+TRAINED_TASKS = (IMAGE_CLASSIFICATION, MASKED_LANGUAGE_MODEL, CAUSAL_LANGUAGE_MODEL)
+TASKS = (
+    *TRAINED_TASKS,
+    *(IMAGE_FINETUNING, QUESTION_ANSWERING, TEXT_CLASSIFICATION, OTHER_FINETUNING),
+    *(SPAN_CORRUPTION, REPLACED_TOKEN_DETECTION, DENOISING, MICROBENCHMARK),
+)
 
-# Families of published names whose "pretrain" rows train something other than next-token prediction.
-_PRETRAINING = {
-    "ViT": IMAGE_CLASSIFICATION,  # the Rosetta rows pre-train on ImageNet-1k labels
-    "BERT": MASKED_LANGUAGE_MODEL,
-    "RoBERTa": MASKED_LANGUAGE_MODEL,
-    "ELECTRA": REPLACED_TOKEN_DETECTION,
-    "BART": DENOISING,
-    "T5": SPAN_CORRUPTION,
-}
-# Beginnings of the data sets that say what a fine-tuning trains.
-_FINETUNING = {"SQuAD": QUESTION_ANSWERING, "GLUE": TEXT_CLASSIFICATION, "ImageNet": IMAGE_FINETUNING}
-_OTHER_TASKS = {"classification": IMAGE_CLASSIFICATION, "microbenchmark": MICROBENCHMARK}
+# Models that have the same shape here. T5-v1.1, MPT, GPT-3 and Pax's GPT sizes have other shapes than any of
+# these, so the table gives them names of their own.
+MODELS = (
+    "resnet50",
+    *("vit_ti16", "vit_s16", "vit_b16", "vit_l16"),
+    *("bert_base", "bert_large"),
+    *("gpt2_124m", "gpt2_345m", "gpt2_774m", "gpt2_1558m"),
+)
+MODEL_ALIASES = {"vit": "vit_b16", "bert": "bert_base", "gpt2": "gpt2_124m"}
 
 # Precisions -> the class within which figures count as alike. On a GPU, fp16 and bf16 run at the same peak;
 # fp16-amp, and bf16 here, keep 32-bit master weights. TF32 is no 32-bit rate: 2.3-4.5x separates FP32, TF32
-# and 16-bit on one GPU. "fp32 or tf32" is what a source calls FP32 where TF32 may have been active.
+# and 16-bit on one GPU. "fp32 or tf32" is what a source calls FP32 where TF32 may have been active: Ampere
+# and later run "FP32" matrix products as TF32 unless told otherwise, and the source does not tell.
 PRECISION_CLASSES = {
     "fp32": "fp32",
     "fp32 or tf32": "fp32 or tf32",
@@ -64,29 +51,52 @@ PRECISION_CLASSES = {
     "fp8": "8-bit float",
     "int8": "8-bit integer",
 }
-
-# Metrics in samples per second, and whether the value counts all chips (True) or one device (False).
-SAMPLE_METRICS = {
-    "images/sec": True,
-    "sequences/sec": True,
-    "samples/sec": True,
-    "samples/sec/device": False,
+TRAINED_PRECISION_CLASSES = ("fp32", "fp32 or tf32", "tf32", "16-bit")
+# Precision -> the rate in hardware/chips.yaml that it cannot exceed.
+PEAK_DTYPES = {
+    "fp32": "fp32",
+    "fp32 or tf32": "tf32",
+    "tf32": "tf32",
+    "bf16": "bf16",
+    "bf16_full": "bf16",
+    "fp16": "fp16",
+    "fp16-amp": "fp16",
+    "fp8": "fp8",
+    "int8": "int8",
 }
-# Rates and times that say nothing about samples per second without a further assumption (sequence length,
-# batch, FLOPs per token), so none is ever converted.
-OTHER_METRICS = frozenset(
-    {
-        "tokens/sec",
-        "tokens/sec/device",
-        "TFLOP/s total",
-        "TFLOP/s/device",
-        "TFLOP/s matmul",
-        "MFU%",
-        "steps/sec",
-        "minutes",
-        "hours",
-    }
-)
+
+NOT_STATED = "not stated"
+# What becomes of rows that a text does not fill. Unless each is padded, a "sequence" is shorter than the
+# length printed: MLPerf's GPU runs remove padding, or pack several sequences into a row; NVIDIA's LDDL bins
+# rows by length and pads a batch to its longest one.
+PADDED = "padded"
+SHORTENED = ("removed", "packed", "binned")
+PADDING = (PADDED, *SHORTENED)
+# What pre-training with masked words optimises. BERT's paper trains both heads (arXiv:1810.04805).
+OBJECTIVES = ("MLM", "MLM and next sentence")
+OPTIMIZERS = ("adafactor", "adagrad", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "sgd")
+DATA_KINDS = ("real", "synthetic")
+
+# What a metric counts. TOTAL: over all chips; DEVICE: by one device of the source's; SHARE and TIME: neither.
+TOTAL, DEVICE, SHARE, TIME = "total", "device", "share", "time"
+SAMPLE_METRICS = {
+    "images/sec": TOTAL,
+    "sequences/sec": TOTAL,
+    "samples/sec": TOTAL,
+    "samples/sec/device": DEVICE,
+}
+TOKEN_METRICS = {"tokens/sec": TOTAL, "tokens/sec/device": DEVICE}
+TFLOPS_METRICS = {"TFLOP/s total": TOTAL, "TFLOP/s/device": DEVICE, "TFLOP/s matmul": DEVICE}
+MFU = "MFU%"
+METRICS = {
+    **SAMPLE_METRICS,
+    **TOKEN_METRICS,
+    **TFLOPS_METRICS,
+    MFU: SHARE,
+    "steps/sec": TIME,
+    "minutes": TIME,
+    "hours": TIME,
+}
 
 # Chip of hardware/chips.yaml -> the accelerator column of the published table.
 ACCELERATOR_OF_CHIP = {
@@ -97,9 +107,12 @@ ACCELERATOR_OF_CHIP = {
     "tpu-v5p": "TPU v5p",
     "tpu-v6e": "TPU v6e",
     "tpu-7x": "TPU v7x (Ironwood)",
+    "p100-sxm2-16gb": "P100",
+    "p100-pcie-16gb": "P100",
     "v100-sxm2-16gb": "V100",
     "v100-sxm2-32gb": "V100",
     "v100-pcie": "V100",
+    "t4": "T4",
     "a10": "A10",
     "a10g": "A10G",
     "a100-sxm4-40gb": "A100",
@@ -118,26 +131,25 @@ ACCELERATOR_OF_CHIP = {
     "h200-nvl-141gb": "H200",
     "gh200": "GH200",
     "b200-sxm": "B200",
+    "gb200": "GB200",
+    "mi100": "MI100",
+    "mi210": "MI210",
+    "mi250x": "MI250X",
+    "mi300x": "MI300X",
+    "mi325x": "MI325X",
 }
+# Published accelerators that chips.yaml lacks.
+OTHER_ACCELERATORS = (
+    *("A30", "L40", "RTX A5000", "RTX 6000 Ada", "Quadro RTX 8000"),
+    *("Gaudi", "Gaudi2"),
+)
+ACCELERATORS = tuple(dict.fromkeys([*ACCELERATOR_OF_CHIP.values(), *OTHER_ACCELERATORS]))
 
 
-def task_of(task: str, model: str, dataset: str) -> str:
-    """The task of a published row, from its task, model and dataset columns.
+def plain(word: str) -> str:
+    """A word without case, spaces and signs, under which two spellings of one are the same.
 
-    >>> task_of("finetune", "BERT-Large", "SQuAD v1.1")
-    'question_answering'
-
-    Raises:
-      ValueError: the task column is not known.
+    >>> plain("ResNet-50") == plain("resnet50")
+    True
     """
-    if task in _OTHER_TASKS:
-        return _OTHER_TASKS[task]
-    if task == "pretrain":
-        return _by_beginning(_PRETRAINING, model, CAUSAL_LANGUAGE_MODEL)
-    if task == "finetune":
-        return _by_beginning(_FINETUNING, dataset, OTHER_FINETUNING)
-    raise ValueError(f"task: {task!r} is not known")
-
-
-def _by_beginning(table: Mapping[str, str], text: str, default: str) -> str:
-    return next((meaning for beginning, meaning in table.items() if text.startswith(beginning)), default)
+    return "".join(letter for letter in word.lower() if letter.isalnum())

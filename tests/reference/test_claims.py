@@ -1,0 +1,327 @@
+"""The table of claims, the rules for verdicts, and that verdicts follow from the rows."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from trainbench.hardware import chips
+from trainbench.reference import claim, claims, evidence, figures, ratios
+from trainbench.reference.claim import Claimed
+from trainbench.reference.claims import (
+    CONDITIONAL,
+    CONTRADICTED,
+    NOT_ESTABLISHED,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    OwnFigure,
+    combined,
+    judge,
+    word_for,
+)
+from trainbench.reference.found import Found, Tables
+
+TABLE = claim.load()
+CLAIMS = {one.id: one for one in TABLE.claims}
+FIGURES = {figure.id: figure for figure in figures.load()}
+
+
+def tables(rows=None):
+    return Tables(
+        tuple(FIGURES.values() if rows is None else rows), {c.id: c for c in chips.load()}, TABLE.peers
+    )
+
+
+def found(low, high=None, claimed=None):
+    high = low if high is None else high
+    return Found("x", "x", low, high, 1, claimed.agrees(low, high), (), ())
+
+
+def word(claimed, *values, at_most=None):
+    return word_for(claimed, [found(*value, claimed=claimed) for value in values], at_most)
+
+
+def changed(name, **cells):
+    return [replace(figure, **cells) if figure.id == name else figure for figure in FIGURES.values()]
+
+
+def rate_scaled(name, factor):
+    figure = FIGURES[name]
+    return changed(name, value=figure.value * factor, value_per_chip=figure.value_per_chip * factor)
+
+
+IN_THE_ISSUE = (
+    ("V100 1.2", ["BERT-Large training", "V100", "1.2 samples/s"]),
+    ("v3 3.5", ["BERT-Large training", "TPU v3", "3.5 samples/s"]),
+    ("v4 5.8", ["BERT-Large training", "TPU v4", "5.8 samples/s"]),
+    ("V100 400", ["ResNet-50 training", "V100", "400 images/s"]),
+    ("v3 1000", ["ResNet-50 training", "TPU v3", "1000 images/s"]),
+    ("A100", ["A100", "300 TFLOP/s mixed-precision matmul", "40-80 GB", "2 TB/s", "400 W"]),
+    ("TPU v4", ["TPU v4", "275 TFLOP/s", "32 GB", "1.2 TB/s", "200 W"]),
+    ("v6e", ["TPU v6e 2-3x more efficient than v4"]),
+    (
+        "5-50x",
+        [
+            "TPUs 5-50x faster than GPUs",
+            "on large matmul, transformers, vision, large batches and mixed precision",
+        ],
+    ),
+    ("3-10x", ["Neural-network training on v6e 3-10x faster than a comparable GPU"]),
+    ("GPT-3", ["GPT-3-style training 3-5x faster on TPU pods"]),
+    ("small", ["GPUs better at small batches"]),
+    ("dollar", ["TPUs better per dollar"]),
+)
+
+
+@pytest.mark.parametrize(
+    "words", [words for _, words in IN_THE_ISSUE], ids=[name for name, _ in IN_THE_ISSUE]
+)
+def test_every_claim_has_a_verdict_with_sources_or_what_was_looked_for(words):
+    (one,) = [one for one in TABLE.claims if all(word in one.text for word in words)]
+    verdict = judge(one, tables())
+    assert verdict.word in (*claims.WORDS, NOT_ESTABLISHED)
+    assert verdict.claim.conditions
+    for check in verdict.checks:
+        assert check.looked_for
+        sources = [source for part in check.found for source in part.sources]
+        assert (check.word == NOT_ESTABLISHED) == (not sources)
+        assert all(source.id and source.text for source in sources)
+
+
+def test_ids_are_unique_and_every_row_and_chip_named_exists():
+    assert len(CLAIMS) == len(TABLE.claims)
+    known = {chip.id for chip in chips.load()}
+    for one in TABLE.claims:
+        for check in one.checks:
+            assert set(check.chips) <= known
+            assert {name for pair in check.pairs for name in pair} <= set(FIGURES)
+            assert not check.pairs or check.because
+        assert {name for near in one.near for name in (near.numerator, near.denominator)} <= set(FIGURES)
+
+
+def test_every_row_filter_of_a_rate_finds_rows_and_every_accelerator_in_the_file_is_known():
+    names = {figure.accelerator for figure in FIGURES.values()}
+    assert set(TABLE.peers) | set(TABLE.peers.values()) <= names
+    for one in TABLE.claims:
+        for check in one.checks:
+            if check.kind == "rate":
+                assert evidence.gather(check, tables())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("model: bert_large", "modle: bert_large", "figures have no modle"),
+        ("kind: rate", "kind: speed", "'speed'"),
+        ("  combine: any\n", "  combine: some\n", "'some'"),
+        ("per: core", "each: core", "no each"),
+    ],
+)
+def test_a_slip_in_the_file_of_claims_is_refused(old, new, said):
+    text = claim.resources.files("trainbench.reference").joinpath("claims.yaml").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        claim.parse(text.replace(old, new, 1))
+
+
+ABOUT = Claimed(400, 400, "images/s")
+FASTER = Claimed(3, 5, "x")
+BETTER = Claimed(1, None, "x")
+
+
+def test_a_number_agrees_within_a_tenth_and_a_range_where_it_overlaps():
+    assert ABOUT.agrees(440, 440)
+    assert not ABOUT.agrees(441, 441)
+    assert ABOUT.agrees(361, 380)
+    assert not ABOUT.agrees(300, 359)
+    assert FASTER.agrees(2.7, 2.7)
+    assert not FASTER.agrees(2.69, 2.69)
+
+
+def test_better_than_has_no_tolerance():
+    assert BETTER.agrees(1.001, 1.001)
+    assert not BETTER.agrees(1.0, 1.0)
+
+
+def test_the_word_follows_from_what_agrees():
+    assert word(ABOUT) == NOT_ESTABLISHED
+    assert word(ABOUT, (400,), (390, 410)) == SUPPORTED
+    assert word(ABOUT, (400,), (1200,)) == CONDITIONAL
+    assert word(ABOUT, (500,), (2000,)) == NOT_SUPPORTED
+    assert word(ABOUT, (900,), (2000,)) == CONTRADICTED
+    assert word(ABOUT, (100, 190)) == CONTRADICTED
+
+
+def test_a_claimed_advantage_that_is_a_disadvantage_everywhere_is_contradicted():
+    slight = Claimed(1.3, 1.3, "x")
+    assert word(slight, (0.9,), (0.95,)) == CONTRADICTED
+    assert word(slight, (0.9,), (1.05,)) == NOT_SUPPORTED
+    assert word(BETTER, (0.9,)) == CONTRADICTED
+
+
+def test_a_check_can_be_capped_but_not_raised():
+    assert word(FASTER, (4,), at_most=CONDITIONAL) == CONDITIONAL
+    assert word(FASTER, (1.6,), at_most=CONDITIONAL) == NOT_SUPPORTED
+
+
+def test_where_all_must_hold_the_worst_established_decides():
+    assert combined("all", [SUPPORTED, SUPPORTED]) == SUPPORTED
+    assert combined("all", [SUPPORTED, NOT_ESTABLISHED]) == CONDITIONAL
+    assert combined("all", [CONDITIONAL, NOT_SUPPORTED]) == NOT_SUPPORTED
+    assert combined("all", [NOT_SUPPORTED, CONTRADICTED, NOT_ESTABLISHED]) == CONTRADICTED
+    assert combined("all", [NOT_ESTABLISHED]) == NOT_ESTABLISHED
+
+
+def test_of_several_readings_the_plain_one_decides_and_another_makes_it_conditional():
+    assert combined("any", [SUPPORTED, CONTRADICTED]) == SUPPORTED
+    assert combined("any", [CONTRADICTED, SUPPORTED]) == CONDITIONAL
+    assert combined("any", [CONTRADICTED, NOT_SUPPORTED]) == CONTRADICTED
+    assert combined("any", [NOT_ESTABLISHED, SUPPORTED]) == CONDITIONAL
+
+
+def test_the_researched_verdicts_come_out_of_the_rows():
+    words = {name: judge(one, tables()).word for name, one in CLAIMS.items()}
+    assert words["bert-large-v100"] == CONTRADICTED
+    assert words["resnet50-v100"] == CONDITIONAL
+    assert words["resnet50-tpu-v3"] == CONDITIONAL
+    assert words["a100-specification"] == CONDITIONAL
+    assert words["tpu-5-50x"] == CONTRADICTED
+    assert words["gpt3-tpu-pods"] == CONTRADICTED
+    assert words["gpu-small-batches"] == NOT_ESTABLISHED
+
+
+def test_one_core_of_a_v3_does_a_thousand_images_and_a_chip_twice_that():
+    chip, core, _ = judge(CLAIMS["resnet50-tpu-v3"], tables()).checks
+    assert core.word == SUPPORTED
+    assert round(core.found[0].high) == 1011
+    assert chip.word == NOT_SUPPORTED
+    assert chip.found[0].high == pytest.approx(2 * core.found[0].high)
+
+
+def test_changing_a_row_changes_the_verdict_on_a_rate():
+    only = [figure for figure in FIGURES.values() if figure.precision == "fp32"]
+    assert judge(CLAIMS["resnet50-v100"], tables(only)).word == SUPPORTED
+    mixed = [figure for figure in FIGURES.values() if figure.precision == "fp16-amp"]
+    assert judge(CLAIMS["resnet50-v100"], tables(mixed)).word == NOT_SUPPORTED
+    assert judge(CLAIMS["resnet50-v100"], tables([])).word == NOT_ESTABLISHED
+
+
+def test_changing_a_row_changes_the_verdict_on_a_ratio():
+    one = CLAIMS["bert-large-v3-over-v100"]
+    row = "bert-large-tpu-v3-x32-bf16-s512-tensorflow"
+    assert judge(one, tables(rate_scaled(row, 1.5))).word == SUPPORTED
+    assert judge(one, tables(rate_scaled(row, 0.3))).word == CONTRADICTED
+
+
+def test_changing_a_chip_changes_the_verdict_on_a_specification():
+    one, known = CLAIMS["tpu-v4-specification"], tables()
+    chip = known.chips["tpu-v4"]
+    power = replace(chip, power_w={"mean": 80, "max": 90})
+    hungry = replace(known, chips=dict(known.chips) | {"tpu-v4": power})
+    assert [check.word for check in judge(one, known).checks][-1] == CONDITIONAL
+    assert judge(one, hungry).word == CONTRADICTED
+
+
+def test_changing_a_price_changes_the_ratio_per_dollar():
+    check, known = CLAIMS["tpu-per-dollar"].checks[0], tables()
+    before = evidence.gather(check, known)
+    chip = known.chips["tpu-v6e"]
+    cheap = replace(chip, price=replace(chip.price, usd_per_hour=chip.price.usd_per_hour / 2))
+    after = evidence.gather(check, replace(known, chips=dict(known.chips) | {"tpu-v6e": cheap}))
+    assert max(one.high for one in after if "v6e" in one.label) == pytest.approx(
+        2 * max(one.high for one in before if "v6e" in one.label)
+    )
+    assert any("$" in source.text for source in before[0].sources)
+
+
+def test_a_chip_without_a_price_or_power_is_unknown_not_guessed():
+    known = tables()
+    priceless = {name: replace(chip, price=None, rated_power=None) for name, chip in known.chips.items()}
+    verdict = judge(CLAIMS["tpu-per-dollar"], replace(known, chips=priceless))
+    assert verdict.word == NOT_ESTABLISHED
+    assert "price" in verdict.checks[0].looked_for
+
+
+PAIR = CLAIMS["resnet50-v3-over-v100"].checks[0]
+TPU = FIGURES["resnet-50-tpu-v3-x8-bf16-r224-jax-flax-2"]
+GPU = FIGURES["resnet-50-v100-x8-fp16-amp-r224-jax-flax-2"]
+
+
+def paired(above, below):
+    return list(ratios.pairs(PAIR, [above], [below], tables()))
+
+
+def test_figures_of_the_same_conditions_pair():
+    assert paired(TPU, GPU) == [(TPU, GPU)]
+    assert ratios.ratio(PAIR, TPU, GPU, tables()).low == pytest.approx(
+        TPU.value_per_chip / GPU.value_per_chip
+    )
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"precision": "fp32"},
+        {"precision": None},
+        {"image_size": 160},
+        {"task": "image_finetuning"},
+        {"data": "synthetic"},
+        {"metric": "hours"},
+        {"accelerator": "A100"},
+        {"name": "resnet101"},
+    ],
+)
+def test_figures_of_other_conditions_never_pair(cells):
+    assert not paired(TPU, replace(GPU, **cells))
+
+
+def test_batches_per_chip_may_differ_by_a_factor_of_two():
+    assert GPU.per_device_batch is None
+    assert paired(TPU, replace(GPU, num_chips=1, global_batch=2 * TPU.global_batch // TPU.num_chips))
+    assert not paired(TPU, replace(GPU, num_chips=1, global_batch=2 * TPU.global_batch // TPU.num_chips + 1))
+
+
+def test_not_stated_on_both_sides_is_no_agreement():
+    assert not paired(replace(TPU, precision=None), replace(GPU, precision=None))
+    masked = {"name": "bert_large", "padding": "not stated"}
+    check = replace(PAIR, numerator={}, denominator={})
+    rows = [replace(TPU, **masked), replace(GPU, **masked)]
+    assert not list(ratios.pairs(check, rows[:1], rows[1:], tables()))
+
+
+def test_a_board_of_several_chips_is_shown_but_not_counted():
+    verdict = judge(CLAIMS["tpu-5-50x"], tables())
+    board, chip = verdict.near[0], verdict.near[1]
+    assert board.agrees
+    assert board.low == pytest.approx(4 * chip.low)
+    assert verdict.word == CONTRADICTED
+
+
+def test_minutes_to_train_are_compared_at_equal_chip_count_only():
+    _, minutes = judge(CLAIMS["gpt3-tpu-pods"], tables()).checks
+    assert minutes.found
+    for one in minutes.found:
+        above, below = (FIGURES[source.id] for source in one.sources)
+        assert above.num_chips == below.num_chips
+        times = [float(re.search(r"time to train ([\d.]+)", figure.note)[1]) for figure in (above, below)]
+        assert one.low == pytest.approx(times[1] / times[0])
+
+
+def test_an_own_figure_stands_beside_the_claim_and_leaves_the_verdict():
+    one = CLAIMS["resnet50-v3-over-v100"]
+    mine = replace(TPU, id="mine.json", value=4000, value_per_chip=1000)
+    verdict = judge(one, tables(), [OwnFigure("forecast", "mine.json", mine)])
+    (own,) = verdict.own
+    assert own.kind == "forecast"
+    assert FIGURES[own.against].accelerator == "V100"
+    assert own.ratio == pytest.approx(1000 / FIGURES[own.against].value_per_chip)
+    assert verdict.word == judge(one, tables()).word
+
+
+def test_two_own_figures_are_compared_with_each_other():
+    one = CLAIMS["gpu-small-batches"]
+    small = {"global_batch": 8, "num_chips": 1, "per_device_batch": None}
+    rows = [replace(TPU, id="tpu.json", **small), replace(GPU, id="gpu.json", **small)]
+    verdict = judge(one, tables(), [OwnFigure("measured", row.id, row) for row in rows])
+    (own,) = verdict.own
+    assert (own.file, own.against) == ("gpu.json", "tpu.json")
+    assert own.ratio == pytest.approx(GPU.value_per_chip / TPU.value_per_chip)

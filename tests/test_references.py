@@ -1,0 +1,151 @@
+"""The verb `references`: what it lists, explains, exports, checks and refuses."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from trainbench import references
+from trainbench.cli import main
+from trainbench.errors import UserError
+from trainbench.reference import columns, figures, listing
+
+OWN = "id,model,task,accelerator,num_chips,image_size,metric,value,source\n"
+ROW = "mine,resnet50,image_classification,A100,8,224,images/sec,16000,me\n"
+
+
+def shown(capsys, *arguments):
+    assert references.show(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def ids(capsys, *arguments):
+    return [row["id"] for row in csv.DictReader(io.StringIO(shown(capsys, *arguments, "--csv")))]
+
+
+def test_everything_is_listed_within_110_columns_with_its_source(capsys):
+    lines = shown(capsys).splitlines()
+    assert max(map(len, lines)) <= 110
+    for figure in figures.load():
+        (line,) = [line for line in lines if f" {figure.id} " in line]
+        assert line.split()[-1] in figure.repository
+    assert any(line.startswith("419 of 419 figures") for line in lines)
+
+
+def test_filters_take_lists_aliases_classes_and_any_case(capsys):
+    by_id = {figure.id: figure for figure in figures.load()}
+    found = [by_id[name] for name in ids(capsys, "model=VIT", "precision=16-bit", "accelerator=a100,H100")]
+    assert {figure.name for figure in found} == {"vit_b16"}
+    assert {figure.accelerator for figure in found} == {"A100", "H100"}
+    assert {figure.precision_class for figure in found} == {"16-bit"}
+    assert len(ids(capsys, "accelerator=TPU v7x")) == 6
+    assert len(ids(capsys, "best=yes")) == 84
+    assert all(by_id[name].precision is None for name in ids(capsys, "precision=none"))
+    assert all("mlcommons" in by_id[name].repository for name in ids(capsys, "source=mlcommons"))
+    assert all(by_id[name].num_chips == 4 for name in ids(capsys, "num_chips=4"))
+
+
+def test_without_sort_the_highest_per_chip_comes_first_within_a_metric(capsys):
+    rates = [row["value_per_chip"] for row in json.loads(shown(capsys, "model=resnet50", "--json"))]
+    images = json.loads(shown(capsys, "metric=images/sec", "--json"))
+    assert [row["value_per_chip"] for row in images] == sorted(
+        (row["value_per_chip"] for row in images), reverse=True
+    )
+    assert rates[0] == max(rate for rate in rates if rate)
+
+
+def test_sorting_by_a_column_puts_what_is_not_stated_last(capsys):
+    dates = [row["date"] for row in json.loads(shown(capsys, "sort=date", "--json"))]
+    stated = [date for date in dates if date]
+    assert dates == [*sorted(stated, reverse=True), *[None] * (len(dates) - len(stated))]
+
+
+def test_the_export_holds_the_very_same_figures(capsys, tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text(shown(capsys, "--csv"))
+    assert set(figures.read(path)) == set(figures.load())
+
+
+def test_one_in_full_says_what_is_not_stated_and_whether_it_can_be_run(capsys):
+    text = shown(capsys, "id=resnet-50-v1-5-a100-x1-tf32-r224-pytorch")
+    assert "python -m trainbench reproduce=resnet-50-v1-5-a100-x1-tf32-r224-pytorch" in text
+    assert "not stated" in text
+    fp8 = shown(capsys, "--explain", "bert-large-h100-x8-fp8-s512-pytorch")
+    assert "no: training in fp8 is not built here" in " ".join(fp8.split())
+
+
+def test_marks_are_explained_where_they_are_used(capsys):
+    text = shown(capsys, "model=bert_large", "sequence_length=512")
+    assert listing.MARKS["p"][:30] in " ".join(text.split())
+    assert listing.MARKS["s"] not in text
+
+
+def test_figures_of_ones_own_are_listed_beside_the_shipped_ones(capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(OWN + ROW)
+    assert "mine" in ids(capsys, "model=resnet50", "--extra", str(path))
+    assert "A100" in shown(capsys, "id=mine", "--extra", str(path))
+
+
+def test_check_accepts_a_sound_file_and_names_words_that_are_new(capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(OWN + ROW + ROW.replace("mine", "other").replace("A100", "RTX 5090"))
+    text = shown(capsys, "--check", str(path))
+    assert "2 figures, all sound" in text
+    assert "accelerators that are not known: RTX 5090" in text
+
+
+def test_check_refuses_what_no_chip_can_do(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text(OWN + ROW.replace("16000", "160000"))
+    assert main(["references", "--check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "own.csv line 2" in error
+    assert "TFLOP/s per chip, above the" in error
+
+
+def test_the_schema_names_every_column(capsys):
+    text = shown(capsys, "--columns")
+    assert all(f" {name} " in text for name in columns.NAMES)
+    assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "hint"),
+    [
+        (["modle=resnet50"], "no column 'modle'", "model=..."),
+        (["resnet50"], "'resnet50' is not KEY=VALUE", "references model=resnet50"),
+        (["model="], "'model=' is not KEY=VALUE", "references"),
+        (["model=resnet5"], "no published figure has model=resnet5", "model=resnet50"),
+        (["model=resnet50", "accelerator=T4"], "no published figure has model=resnet50", "model=resnet50"),
+        (["id=nothing-like-it"], "is not the id of a published figure", "references"),
+        (["sort=speed"], "no column 'speed'", "references"),
+        (["--jsn"], "unrecognized arguments: --jsn", "references"),
+        (["--json", "--csv"], "exclude each other", "leave one out"),
+        (["--check", "nowhere.csv"], "nowhere.csv cannot be read", "--columns"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_type(arguments, problem, hint):
+    with pytest.raises(UserError) as error:
+        references.show(arguments)
+    assert problem in error.value.problem
+    assert hint in error.value.fix
+
+
+def test_a_filter_that_nothing_fits_names_the_values_that_the_others_leave():
+    with pytest.raises(UserError) as error:
+        references.show(["model=vit_b16", "accelerator=V100", "image_size=224"])
+    assert "accelerator: " in error.value.allowed
+    accelerators = error.value.allowed.split("accelerator: ")[1].splitlines()[0].split(", ")
+    assert set(accelerators) == {"A100", "H100", "RTX 3090"}
+
+
+def test_listing_does_without_jax():
+    program = (
+        "import sys; from trainbench.cli import main; main(['references', 'model=resnet50']); "
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0

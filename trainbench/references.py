@@ -1,0 +1,147 @@
+"""`python -m trainbench references`: the published figures, listed, explained, exported and checked."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from trainbench.errors import ExitCode, UserError
+from trainbench.reference import figures, listing, select, vocabulary
+from trainbench.reference.columns import NAMES
+from trainbench.reference.figure import Figure
+
+_EXAMPLE = "python -m trainbench references model=resnet50 accelerator=A100,V100 precision=16-bit"
+_OPTIONS = "KEY=VALUE[,VALUE] sort=KEY --json --csv --explain ID --extra FILE --check FILE --columns"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, allowed=_OPTIONS, fix=_EXAMPLE)
+
+
+def show(arguments: list[str]) -> int:
+    """Print the figures that are asked for.
+
+    Raises:
+      UserError: an unknown option, column or id; a filter that nothing fits; a file with bad rows.
+    """
+    options = _options(arguments)
+    if options.columns:
+        return _print(listing.schema())
+    if options.check:
+        return _print(_check(options.check))
+    table = figures.load(options.extra, _flops_counter()) if options.extra else figures.load()
+    filters, key = _filters(options.filters)
+    wanted = [options.explain] if options.explain else filters.pop("id", [])
+    if wanted:
+        table = tuple(figures.find(name, options.extra) for name in wanted)
+    found = select.ordered(select.chosen(table, filters), key)
+    if options.csv:
+        return _write_csv(found)
+    if options.json:
+        return _print([json.dumps([_plain(figure) for figure in found], indent=2)])
+    if wanted:
+        return _print("\n\n".join("\n".join(listing.explanation(figure)) for figure in found).splitlines())
+    return _print(listing.table(_grouped(found) if key is None else found, len(table)))
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("filters", nargs="*")
+    for name in ("--json", "--csv", "--columns"):
+        parser.add_argument(name, action="store_true")
+    parser.add_argument("--explain", metavar="ID")
+    parser.add_argument("--extra", type=Path)
+    parser.add_argument("--check", type=Path)
+    options = parser.parse_intermixed_args(arguments)
+    if options.json and options.csv:
+        raise UserError("--json and --csv exclude each other", allowed="one of them", fix="leave one out")
+    return options
+
+
+def _filters(words: Sequence[str]) -> tuple[dict[str, list[str]], str | None]:
+    """({column: allowed words}, the column to sort by); a column that is named twice takes either's words."""
+    filters: dict[str, list[str]] = {}
+    key = None
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value.strip(", "):
+            raise UserError(f"{word!r} is not KEY=VALUE", allowed=_OPTIONS, fix=_meant(name))
+        if name == "sort":
+            select.check_key(value)
+            key = value
+            continue
+        select.check_key(name)
+        filters.setdefault(name, []).extend(part.strip() for part in value.split(",") if part.strip())
+    return filters, key
+
+
+def _meant(word: str) -> str:
+    """What to type for a bare word: it may be a model, an accelerator or an id."""
+    for key in ("model", "accelerator", "id", "task"):
+        for figure in figures.load():
+            held = select.cell(figure, key)
+            if vocabulary.plain(held) == vocabulary.plain(word):
+                return f"python -m trainbench references {key}={word}"
+    return _EXAMPLE
+
+
+def _grouped(found: Sequence[Figure]) -> tuple[Figure, ...]:
+    """Figures of equal workload and metric side by side, the workload with the most figures first."""
+    groups: dict[tuple[object, ...], list[Figure]] = {}
+    for figure in found:
+        size = figure.image_size, figure.sequence_length
+        groups.setdefault((figure.metric, figure.name, figure.task, *size), []).append(figure)
+    largest = sorted(groups.values(), key=len, reverse=True)
+    return tuple(figure for group in largest for figure in group)
+
+
+def _check(path: Path) -> list[str]:
+    found = figures.read(path, _flops_counter())
+    lines = [f"{path}: {len(found)} figures, all sound"]
+    known = {figure.name for figure in figures.load()}
+    new = {
+        "models that have no figures yet": {each.name for each in found} - known - set(vocabulary.MODELS),
+        "accelerators that are not known": {each.accelerator for each in found}
+        - set(vocabulary.ACCELERATORS),
+    }
+    lines += [f"{what}: {', '.join(sorted(words))}" for what, words in new.items() if words]
+    shared = {figure.id for figure in found} & {figure.id for figure in figures.load()}
+    if shared and len(shared) < len(found):
+        lines.append(f"as --extra it would be refused: {len(shared)} ids are shipped already")
+    return lines
+
+
+def _flops_counter() -> figures.FlopsPerSample:
+    # Imported late: it takes the models, and so JAX, which listing does without.
+    from trainbench.model_flops import flops_per_sample
+
+    return flops_per_sample
+
+
+def _plain(figure: Figure) -> dict[str, object]:
+    """A row by column names, null where nothing is stated, and what follows from it."""
+    stated: dict[str, object] = {}
+    for name in NAMES:
+        value = select.value(figure, name)
+        stated[name] = None if value in ("", vocabulary.NOT_STATED) else value
+    return stated | {
+        "samples_per_s_per_chip": figure.samples_per_s_per_chip,
+        "missing_to_reproduce": list(figure.missing()),
+    }
+
+
+def _write_csv(found: Sequence[Figure]) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(NAMES)
+    writer.writerows(listing.rows_as_cells(found))
+    return ExitCode.OK
+
+
+def _print(lines: Sequence[str]) -> int:
+    for line in lines:
+        print(line)
+    return ExitCode.OK
