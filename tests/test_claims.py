@@ -1,0 +1,194 @@
+"""The verb: what it prints and writes, whose results it takes, and mistakes."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.results.examples import ok_cpu, ok_gpu, oom
+from trainbench import claims, cli
+from trainbench.errors import UserError
+from trainbench.reference import claim
+from trainbench.results import store
+from trainbench.results.record import Result
+
+PAGE = Path(__file__).parents[1] / "docs" / "claims.md"
+IDS = [one.id for one in claim.load().claims]
+
+
+def result(base=ok_gpu, workload=(), hardware=(), **changes):
+    one = base()
+    fields = {name: getattr(one, name) for name in Result.model_fields}
+    fields["workload"] = one.workload.model_copy(update={"task": "image_classification"} | dict(workload))
+    fields["hardware"] = one.hardware.model_copy(update=dict(hardware))
+    return Result.model_validate(fields | changes)
+
+
+def on_a_tpu(chip="tpu-v3", **changes):
+    return result(hardware={"chip": chip, "device_kind": "TPU", "chip_count": 1}, **changes)
+
+
+@pytest.fixture
+def shown(capsys):
+    def show(*arguments):
+        assert claims.show([str(word) for word in arguments]) == 0
+        return capsys.readouterr().out
+
+    return show
+
+
+def test_the_page_in_the_documents_is_what_the_program_writes(shown, tmp_path):
+    shown("--markdown", tmp_path / "claims.md")
+    assert (tmp_path / "claims.md").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+    assert "python -m trainbench claims --markdown docs/claims.md" in PAGE.read_text().splitlines()[0]
+
+
+def test_all_claims_are_printed_within_the_width_and_without_escape_codes(shown):
+    output = shown()
+    assert all(f"[{name}]" in output for name in IDS)
+    assert max(len(line) for line in output.splitlines()) <= 110
+    assert all(letter.isprintable() or letter == "\n" for letter in output)
+
+
+@pytest.mark.parametrize("arguments", [["resnet50-v100"], ["claim=resnet50-v100"]])
+def test_one_claim_is_shown_with_every_source(shown, arguments):
+    output = shown(*arguments)
+    assert "[resnet50-v100]" in output
+    assert "[resnet50-tpu-v3]" not in output
+    assert "resnet-50-v1-5-v100-x1-fp32-r224-tensorflow: NVIDIA/DeepLearningExamples" in output
+    assert "2023-04-17" in output
+
+
+def test_json_has_every_claim_with_its_numbers_and_sources(shown):
+    content = json.loads(shown("--json"))
+    assert [one["claim"]["id"] for one in content["claims"]] == IDS
+    first = content["claims"][0]["checks"][0]
+    assert first["word"] == "contradicted"
+    assert first["found"][0]["sources"][0]["id"].startswith("bert-large-v100")
+
+
+def test_a_measurement_and_a_forecast_stand_beside_the_claims_they_fit(shown, tmp_path):
+    store.write(on_a_tpu(), tmp_path / "here")
+    store.write(on_a_tpu("tpu-v6e", kind="forecast"), tmp_path / "there")
+    rate = shown("claim=resnet50-tpu-v3", "--results", tmp_path)
+    assert "measured here: 2,791/s, 2.79x the claim" in rate
+    assert "forecast" not in rate
+    ratio = " ".join(shown("tpu-v6e-training", "--results", tmp_path).split())
+    assert "forecast:" in ratio
+    assert "with resnet-50-v1-5-h100" in ratio
+    assert "measured here" not in ratio
+
+
+def test_a_file_and_its_directory_name_one_result(shown, tmp_path):
+    file = store.write(on_a_tpu(), tmp_path)
+    content = json.loads(shown("resnet50-v3-over-v100", "--json", "--results", tmp_path, file))
+    assert len(content["claims"][0]["own"]) == 1
+
+
+def test_another_size_or_precision_is_not_compared(shown, tmp_path):
+    store.write(on_a_tpu(workload={"image_size": 160}), tmp_path / "small")
+    store.write(on_a_tpu(workload={"precision": "tf32"}), tmp_path / "other")
+    content = json.loads(shown("resnet50-v3-over-v100", "--json", "--results", tmp_path))
+    assert content["claims"][0]["own"] == []
+
+
+def test_a_cpu_and_an_unknown_chip_are_other_hardware(shown, tmp_path):
+    store.write(result(ok_cpu), tmp_path / "cpu")
+    store.write(result(hardware={"chip": None, "device_kind": "Strange 9"}), tmp_path / "strange")
+    content = json.loads(shown("--json", "--results", tmp_path))
+    assert len(content["other_hardware"]) == 2
+    assert "resnet50 on Strange 9" in content["other_hardware"][1]
+    assert not any(one["own"] for one in content["claims"])
+
+
+def test_damaged_failed_and_probing_files_are_named_and_left_out(shown, tmp_path):
+    (tmp_path / "torn.json").write_text('{"schema_version": 1, "kind"')
+    store.write(oom(), tmp_path / "full")
+    store.write(on_a_tpu(kind="probe"), tmp_path / "probe")
+    store.write(on_a_tpu(), tmp_path / "fine")
+    content = json.loads(shown("resnet50-tpu-v3", "--json", "--results", tmp_path))
+    full, probe, torn = content["left_out"]
+    assert "its status is oom" in full
+    assert "a probe trains no model" in probe
+    assert "torn.json is damaged" in torn
+    assert {Path(own["file"]).parent.name for own in content["claims"][0]["own"]} == {"fine"}
+
+
+def test_an_empty_directory_is_named(shown, tmp_path):
+    assert f"left out: {tmp_path.name}" in shown("--results", tmp_path).replace(f"{tmp_path.parent}/", "")
+
+
+class _Tags(HTMLParser):
+    """Which tags and attributes a page really has, whatever its text says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_html_is_self_contained_and_escapes_what_files_say(shown, tmp_path):
+    evil = '<script>alert("&")</script>'
+    directory = tmp_path / '<img src=x onerror="alert(1)">'
+    store.write(on_a_tpu(), directory)
+    store.write(result(hardware={"chip": None, "device_kind": evil}), tmp_path / "strange")
+    (tmp_path / "<b>torn.json").write_text("{")
+    shown("--html", tmp_path / "claims.html", "--results", tmp_path)
+    text = (tmp_path / "claims.html").read_text(encoding="utf-8")
+    page = _Tags(text)
+    assert not page.tags & {"script", "img", "b", "link"}
+    assert not page.attributes & {"src", "onerror", "onclick"}
+    assert "&lt;script&gt;" in text
+    assert "&lt;img src=x" in text
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    assert all(f'id="{name}"' in text for name in IDS)
+
+
+def test_markdown_and_text_show_what_files_say_as_it_is(shown, tmp_path):
+    kind = "\x1b[31m|<b>*[x](y)"
+    store.write(result(hardware={"chip": None, "device_kind": kind}), tmp_path)
+    assert "\x1b" not in shown("--results", tmp_path)
+    shown("--markdown", tmp_path / "claims.md", "--results", tmp_path)
+    page = (tmp_path / "claims.md").read_text(encoding="utf-8")
+    assert r"?\[31m\|\<b\>\*\[x\](y)" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resnet50-v10"], "claims resnet50-v100"),
+        (["claim=qqq"], "there is no claim 'qqq'"),
+        (["--results", "nowhere"], "there is nothing at nowhere"),
+        (["--results"], "expected at least one argument"),
+        (["--pdf", "x"], "--pdf"),
+        (["--html", "/dev/null/claims.html"], "cannot write /dev/null/claims.html"),
+    ],
+)
+def test_mistakes_are_one_short_screen(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        claims.show(arguments)
+    assert said in str(caught.value)
+    assert caught.value.fix
+    assert cli.main(["claims", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) <= 4
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(shown, tmp_path, monkeypatch):
+    page = tmp_path / "claims.md"
+    page.write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        shown("--markdown", page)
+    assert page.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["claims.md"]

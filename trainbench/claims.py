@@ -1,0 +1,232 @@
+"""`python -m trainbench claims`: what is widely claimed, what sources show, what was measured or forecast."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trainbench.errors import ExitCode, UserError, nearest
+from trainbench.hardware import chips
+from trainbench.reference import claim, claims, figures, vocabulary
+from trainbench.reference.claims import OwnFigure, Verdict
+from trainbench.reference.figure import Figure
+from trainbench.reference.found import Tables
+from trainbench.report import claims as report
+from trainbench.report import claims_html
+from trainbench.results import store
+from trainbench.results.record import Result
+
+_NOT_IN_A_RESULT: dict[str, Any] = {
+    "best": False,
+    "per_device_batch": None,
+    "includes_evaluation": False,
+    "source_path": "",
+    "source_commit": "",
+    "note": "",
+}
+_FIX = "python -m trainbench claims [ID] [--results PATH...] [--markdown FILE] [--html FILE] [--json]"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, allowed="ID, --results, --markdown, --html, --json", fix=_FIX)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What result files gave: figures on known chips, runs on other hardware, files that were left out."""
+
+    figures: tuple[OwnFigure, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def notes(self) -> list[str]:
+        """One line for each run and file that no claim is compared with."""
+        elsewhere = [f"other hardware, not compared: {line}" for line in self.elsewhere]
+        return [*elsewhere, *(f"left out: {line}" for line in self.skipped)]
+
+
+def show(arguments: list[str]) -> int:
+    """Print the claims with their verdicts, or write them as asked for.
+
+    Raises:
+      UserError: an unknown claim or option, a path that is not there, or a file that can't be written.
+    """
+    options = _options(arguments)
+    table = claim.load()
+    chosen = [_find(name, table.claims) for name in options.claim] or list(table.claims)
+    results = _read(options.results)
+    tables = Tables(figures.load(), {chip.id: chip for chip in chips.load()}, table.peers)
+    verdicts = [claims.judge(one, tables, results.figures) for one in chosen]
+    written = list(_write(options, verdicts, results))
+    if options.json:
+        print(_json(verdicts, results))
+    elif written:
+        print("\n".join(written))
+    else:
+        print(_text(verdicts, results, in_detail=bool(options.claim)))
+    return ExitCode.OK
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    # claim=ID goes anywhere, also behind --results, which takes all that follows.
+    named = [word.removeprefix("claim=") for word in arguments if word.startswith("claim=")]
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("claim", nargs="*")
+    parser.add_argument("--results", nargs="+", type=Path, action="extend", default=[])
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--html", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_intermixed_args([word for word in arguments if not word.startswith("claim=")])
+    options.claim += named
+    return options
+
+
+def _find(name: str, known: Sequence[claim.Claim]) -> claim.Claim:
+    by_id = {one.id: one for one in known}
+    if name not in by_id:
+        near = nearest(name, by_id) or known[0].id
+        raise UserError(
+            f"there is no claim {name!r}", allowed=", ".join(by_id), fix=f"python -m trainbench claims {near}"
+        )
+    return by_id[name]
+
+
+def _text(verdicts: Sequence[Verdict], results: _Results, *, in_detail: bool) -> str:
+    if not in_detail:
+        return report.text([report.entry(one) for one in verdicts], results.notes())
+    *first, last = (report.entry(one, every_source=True) for one in verdicts)
+    return "\n\n".join([*(report.detail(one) for one in first), report.detail(last, results.notes())])
+
+
+def _json(verdicts: Sequence[Verdict], results: _Results) -> str:
+    content = {
+        "claims": [asdict(one) for one in verdicts],
+        "other_hardware": results.elsewhere,
+        "left_out": results.skipped,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _write(options: argparse.Namespace, verdicts: Sequence[Verdict], results: _Results) -> Iterator[str]:
+    entries = [report.entry(one) for one in verdicts]
+    for path, render in ((options.markdown, report.markdown), (options.html, claims_html.page)):
+        if path is not None:
+            _write_file(path, render(entries, results.notes()))
+            yield f"written to {path}"
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        store.write_whole(path, text.encode())
+    except UserError as error:
+        raise UserError(
+            f"cannot write {path}: {error.problem}", fix="name a file that you may write"
+        ) from error
+
+
+def _read(paths: Iterable[Path]) -> _Results:
+    """The results in these files and below these directories."""
+    files = {path: _files(path) for path in paths}
+    own, elsewhere = [], []
+    skipped = [f"{path}: it holds no result file" for path, below in files.items() if not below]
+    for file in dict.fromkeys(file for below in files.values() for file in below):
+        try:
+            result = store.read(file)
+            reason = _unusable(result)
+        except UserError as error:
+            skipped.append(error.problem)
+            continue
+        if reason:
+            skipped.append(f"{file}: {reason}")
+        elif _known_chip(result):
+            own.append(OwnFigure(result.kind, str(file), _figure(result, file)))
+        else:
+            elsewhere.append(_elsewhere(result, file))
+    return _Results(tuple(own), tuple(elsewhere), tuple(skipped))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise UserError(
+            f"there is nothing at {path}",
+            allowed="result files, or directories that hold some",
+            fix="check the path after --results",
+        )
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*.json") if file.name != store.PREVIOUS_FILE)
+
+
+def _unusable(result: Result) -> str:
+    """Why a claim can't be compared with this result; empty where it can."""
+    if result.kind == "probe":
+        return "a probe trains no model"
+    if result.status != "ok":
+        return f"its status is {result.status}"
+    known = result.workload and result.hardware and _rate(result)
+    return "" if known else "it has no samples/s"
+
+
+def _known_chip(result: Result) -> bool:
+    chip = result.hardware.chip if result.hardware else None
+    return chip in vocabulary.ACCELERATOR_OF_CHIP
+
+
+def _rate(result: Result) -> float | None:
+    """Samples/s per chip; of all devices where it is not known how many chips they are."""
+    speed, hardware = result.throughput, result.hardware
+    if speed is None or speed.samples_per_s_per_chip is not None:
+        return speed.samples_per_s_per_chip if speed else None
+    return speed.samples_per_s / ((hardware.chip_count if hardware else None) or 1)
+
+
+def _elsewhere(result: Result, file: Path) -> str:
+    assert result.workload is not None
+    assert result.hardware is not None
+    kind = result.hardware.device_kind
+    return f"{result.workload.model} on {kind}, {_rate(result):.4g} samples/s ({result.kind}); {file}"
+
+
+def _figure(result: Result, file: Path) -> Figure:
+    work, hardware, rate = result.workload, result.hardware, _rate(result)
+    assert work is not None
+    assert hardware is not None
+    assert hardware.chip is not None
+    assert rate is not None
+    accelerator = vocabulary.ACCELERATOR_OF_CHIP[hardware.chip]
+    masked = work.task == vocabulary.MASKED_LANGUAGE_MODEL
+    return Figure(
+        id=str(file),
+        name=work.model,
+        published_model=work.model,
+        model_variant="v1.5" if work.model.startswith("resnet") else "",
+        task=work.task,
+        dataset=work.data,
+        accelerator=accelerator,
+        board="" if accelerator.startswith("TPU") else hardware.chip,
+        chip=hardware.chip,
+        num_chips=hardware.chip_count,
+        num_devices=hardware.device_count,
+        precision=work.precision if work.precision in vocabulary.PRECISION_CLASSES else None,
+        global_batch=work.global_batch_size,
+        gradient_accumulation=work.gradient_accumulation,
+        sequence_length=work.sequence_length,
+        image_size=work.image_size,
+        optimizer=work.optimizer,
+        # Every row that a run here trains on has the full length.
+        objective="MLM" if masked else None,
+        padding=vocabulary.PADDED if masked else None,
+        framework="JAX (trainbench)",
+        framework_version=result.software.jax if result.software else "",
+        data="synthetic" if work.data == "synthetic" else "real",
+        metric="samples/sec",
+        value=rate * (hardware.chip_count or 1),
+        value_per_chip=rate,
+        derivation=result.kind,
+        repository=str(file),
+        date=result.created_utc.date().isoformat(),
+        **_NOT_IN_A_RESULT,
+    )
