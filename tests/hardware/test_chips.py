@@ -220,3 +220,60 @@ def test_a_figure_can_be_traced_to_its_source():
         "https://docs.cloud.google.com/tpu/docs/v3.md.txt",
     )
     assert chip.power_w == {"tdp": 450, "min": 123, "mean": 220, "max": 262}
+
+
+@pytest.mark.parametrize("chip", [chip for chip in chips.load() if chip.price], ids=lambda chip: chip.id)
+def test_every_price_says_of_whom_where_and_when(chip):
+    price = chip.price
+    assert 0.05 < price.usd_per_hour < 50
+    assert price.provider
+    assert price.region
+    assert price.source
+    assert price.date is None or re.fullmatch(r"20\d\d-\d\d-\d\d", price.date)
+
+
+def test_no_price_of_the_table_is_lost_and_none_is_made_up():
+    cells = {block["id"]: block["price_usd_per_chip_hour"]["v"] for block in TABLE["chips"]}
+    assert {chip.id: chip.price.usd_per_hour if chip.price else None for chip in chips.load()} == cells
+    assert sum(price is not None for price in cells.values()) == 21
+
+
+def test_a_price_says_whether_the_host_is_in_it():
+    """Notes tell of other offers too; it is the first word on the host that belongs to the price."""
+    said = {chip.id: chip.price.host for chip in chips.load() if chip.price}
+    apart = {"p100-sxm2-16gb", "v100-sxm2-16gb", "t4"}
+    assert {chip for chip, host in said.items() if host == chips.GPU_ONLY} == apart
+    unknown = {chip for chip, host in said.items() if host == "host not stated"}
+    assert unknown == {"tpu-v2", "tpu-v3", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"}
+    assert said["a100-sxm4-40gb"] == said["a100-pcie-80gb"] == chips.HOST_INCLUDED
+
+
+@pytest.mark.parametrize(
+    ("chip_id", "watts", "kind"),
+    [
+        ("a100-sxm4-80gb", 400, "TDP"),
+        ("h100-sxm5-80gb", 700, "TDP"),
+        ("tpu-v3", 450, "TDP"),
+        ("tpu-v4", 192, "highest measured"),
+        ("mi250x", 500, "TDP"),
+    ],
+)
+def test_rated_power_is_the_tdp_or_else_the_vendors_highest(chip_id, watts, kind):
+    power = chips.by_id(chip_id).rated_power
+    assert (power.watts, power.kind) == (watts, kind)
+    assert power.source
+
+
+def test_rated_power_is_unknown_where_no_source_has_one():
+    unknown = {chip.id for chip in chips.load() if chip.rated_power is None}
+    assert unknown == {"tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-7x"}
+
+
+def test_rated_power_says_what_else_it_covers():
+    assert "CPU+GPU" in chips.by_id("gh200").rated_power.note
+
+
+def test_a_chip_is_found_by_its_id():
+    assert [chips.by_id(chip.id) for chip in chips.load()] == list(chips.load())
+    with pytest.raises(KeyError):
+        chips.by_id("a100")

@@ -6,8 +6,9 @@ import pytest
 
 from tests.results import examples
 from trainbench.errors import UserError
+from trainbench.reference import economy, figures
 from trainbench.report.console import autos, error_screen, summary, warnings
-from trainbench.results.record import Comparison, Evaluation, Input, Loss, Rate, Result
+from trainbench.results.record import Comparison, Cost, Evaluation, Input, Loss, Rate, Result
 
 FILE = Path("outputs/run/result.json")
 
@@ -48,6 +49,12 @@ def test_summary_of_a_measurement_on_a_gpu():
     assert line(lines, "result") == f"result {FILE}"
 
 
+def test_micro_batches_stand_beside_the_batch_that_they_make_up():
+    accumulated = examples.IMAGES.model_copy(update={"gradient_accumulation": 4})
+    lines = summary(changed(examples.ok_gpu(), workload=accumulated))
+    assert "batch 256 per device in 4 micro-batches of 64, 256 global" in line(lines, "on")
+
+
 @pytest.mark.parametrize("example", examples.ALL)
 def test_summary_has_at_most_ten_lines_of_plain_text(example):
     lines = summary(example(), FILE)
@@ -70,9 +77,8 @@ def test_nearest_published_figures_with_ratio_and_differences():
     assert first.endswith(
         "H100 2,750 images/s per chip · here 1.01 x that · like for like, though: framework PyTorch"
     )
-    assert second.endswith(
-        "A100 2,470 images/s per chip · here 1.13 x that · not like for like: precision fp16-amp; data real"
-    )
+    others = "A100 2,470 (1.13 x), V100 1,200 (2.33 x), TPU v3 2,022 (1.38 x), TPU v2 890 (3.14 x)"
+    assert second == f"published    also: {others}"
 
 
 @pytest.mark.parametrize(("like", "ending"), [(True, "· like for like"), (False, "· not like for like")])
@@ -208,6 +214,7 @@ def test_error_screen_names_problem_allowed_and_fix():
 
 PRINTS_EVERYTHING = """
 from tests.results import examples
+from trainbench.reference import economy, figures
 from trainbench.report.console import ProgressLine, autos, summary, sweep_table, warnings
 with ProgressLine() as progress:
     progress.phase("compiling (no estimate; first compile of this program)")
@@ -266,7 +273,85 @@ def test_useful_tokens_stand_beside_those_fed():
     )
 
 
+def test_a_text_models_accuracy_counts_tokens_and_an_image_models_images():
+    found = Evaluation(metric="accuracy", value=0.1, loss=5.25, samples=8194, split="test")
+    for result, what in ((examples.ok_text(), "tokens"), (examples.ok_cpu(), "images")):
+        shown = line(summary(changed(result, evaluation=found)), "loss")
+        assert shown.endswith(f"accuracy 10.0 %, loss 5.25 on 8,194 held-out {what} (test)")
+
+
 def test_masked_accuracy_counts_tokens():
     found = Evaluation(metric="masked_accuracy", value=0.1, loss=5.25, samples=8194, split="test")
     shown = line(summary(changed(examples.ok_cpu(), evaluation=found)), "loss")
     assert shown.endswith("masked accuracy 10.0 %, loss 5.25 on 8,194 held-out masked tokens (test)")
+
+
+def costing(
+    dollars: float = 0.2708, source: str = "$2.70/h, GCP, somewhere (or not), undated; source: a table"
+):
+    return changed(examples.ok_gpu(), cost=Cost(usd_per_million_samples=dollars, price_source=source))
+
+
+def test_what_a_million_samples_cost_and_at_which_price():
+    shown = line(summary(costing(), FILE), "cost")
+    assert shown == "cost $0.271 per million images at $2.70/h, GCP, somewhere (or not), undated"
+    given = line(summary(costing(12.3, "$1.50/h, given by price_per_hour")), "cost")
+    assert given == "cost $12.3 per million images at $1.50/h, given by price_per_hour"
+
+
+def test_the_cost_takes_the_place_of_a_published_figure_but_not_of_all():
+    lines = summary(costing(), FILE)
+    assert len(lines) == 10
+    assert "published" in labels(lines)
+    rates = {"resident": Rate(samples_per_s=1.0, steady=True)}
+    given = Input(mode="all", rates=rates, verdict="compute-bound", verdict_reason="so")
+    full = labels(summary(changed(costing(), input=given), FILE))
+    assert "cost" not in full
+    assert "published" in full
+
+
+def economical(per_watt: float | None, per_dollar: float | None, basis: str = "") -> str:
+    """The line of a figure with these ratios, and 1.5 per chip."""
+    figure = Comparison(
+        reference_id="x",
+        accelerator="V100",
+        value=1.0,
+        ratio=1.5,
+        like_for_like=True,
+        per_watt=per_watt,
+        per_dollar=per_dollar,
+        basis=basis,
+    )
+    return line(summary(changed(examples.ok_gpu(), comparisons=(figure,))), "published")
+
+
+def test_ratios_per_watt_and_per_dollar_stand_beside_the_one_per_chip():
+    assert "here 1.50 x that, 1.40 x per watt, 0.900 x per dollar · like" in economical(1.4, 0.9)
+    assert "here 1.50 x that, 0.900 x per dollar · like" in economical(None, 0.9)
+    assert "here 1.50 x that · like" in economical(None, None)
+
+
+def test_ratios_that_say_no_more_than_the_one_per_chip_are_left_out():
+    assert "here 1.50 x that · like" in economical(1.5, 1.5)
+
+
+def test_prices_that_do_not_buy_the_same_are_marked():
+    figure = next(one for one in figures.load() if one.chip == "v100-sxm2-16gb")
+    basis = economy.compare("a100-sxm4-80gb", None, 1.0, figure).basis
+    assert "0.900 x per dollar (a host in one price only) · like" in economical(None, 0.9, basis)
+
+
+def test_ratios_that_would_crowd_out_the_differences_are_left_out():
+    figure = Comparison(
+        reference_id="x",
+        accelerator="A" * 60,
+        value=1.0,
+        ratio=1.5,
+        like_for_like=False,
+        differences=("data: published real, here synthetic",),
+        per_watt=1.4,
+        per_dollar=0.9,
+    )
+    shown = line(summary(changed(examples.ok_gpu(), comparisons=(figure,))), "published")
+    assert "per watt" not in shown
+    assert shown.endswith("data real")

@@ -27,6 +27,12 @@ _SUFFIX = {
     "Google": re.compile(r""),
 }
 
+# What a price buys, in the words of `Price.host`.
+HOST_INCLUDED, GPU_ONLY = "host included", "GPU only, host billed apart"
+_HOST = re.compile(r"host (?:share )?included|GPU[ -]only")
+# In the order of preference; a mean or a minimum depends on what ran.
+_RATED = {"tdp": "TDP", "max": "highest measured"}
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -35,6 +41,53 @@ class Memory:
     nominal_gb: float
     bytes: int
     bandwidth: float | None
+
+
+@dataclass(frozen=True)
+class Power:
+    """The power that a chip is rated at, in watts.
+
+    Attributes:
+      kind: "TDP"; or "highest measured", the vendor's own measurement where it states no TDP.
+      source: in full.
+      note: what it covers where that is not the chip alone, or why to trust it less; mostly empty.
+    """
+
+    watts: float
+    kind: str
+    source: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one chip costs to rent, in US dollars an hour.
+
+    Attributes:
+      date: None where the source has none.
+      source: in full.
+      note: what it was computed from, and other offers.
+    """
+
+    usd_per_hour: float
+    provider: str
+    region: str
+    date: str | None
+    source: tuple[str, ...]
+    note: str
+
+    @property
+    def host(self) -> str:
+        """Whether the host machine is in the price, in words.
+
+        >>> by_id("t4").price.host
+        'GPU only, host billed apart'
+        """
+        # The note speaks of this price first, and of other offers after it.
+        said = _HOST.search(self.note)
+        if said is None:
+            return "host not stated"
+        return HOST_INCLUDED if "included" in said.group() else GPU_ONLY
 
 
 @dataclass(frozen=True)
@@ -48,6 +101,8 @@ class Chip:
       peak_tflops: TFLOP/s by dtype (TOP/s for int8); None where no source gives a rate.
       memory_options: the configurations sold under this name; more than one where the name is shared.
       power_w: watts by kind (tdp, mean, max, ...), only those that a source gives.
+      rated_power: the TDP, else the highest power that the vendor measured; None where no source has either.
+      price: None where no source gives one.
       sources: by field, the sources in full.
     """
 
@@ -60,6 +115,8 @@ class Chip:
     peak_tflops: Mapping[str, float | None]
     memory_options: tuple[Memory, ...]
     power_w: Mapping[str, float]
+    rated_power: Power | None
+    price: Price | None
     sources: Mapping[str, tuple[str, ...]]
 
     @property
@@ -133,6 +190,15 @@ def load() -> tuple[Chip, ...]:
     return tuple(_chip(block, table["sources"]) for block in table["chips"])
 
 
+def by_id(chip_id: str) -> Chip:
+    """The chip of chips.yaml with this id.
+
+    Raises:
+      KeyError: there is none.
+    """
+    return {chip.id: chip for chip in load()}[chip_id]
+
+
 @functools.cache
 def _kinds() -> tuple[tuple[str, Chip], ...]:
     pairs = [(kind, chip) for chip in load() for kind in chip.device_kinds]
@@ -187,6 +253,8 @@ def _chip(block: dict[str, Any], sources: Mapping[str, str]) -> Chip:
         peak_tflops={dtype: peaks[dtype]["v"] for dtype in DTYPES},
         memory_options=tuple(_memories(block["memory_gb"], block["mem_bw_gbs"])),
         power_w={kind: cell["v"] for kind, cell in power.items() if kind != "note" and cell["v"] is not None},
+        rated_power=_rated_power(power, sources),
+        price=_price(block["price_usd_per_chip_hour"], sources),
         sources={field: _sources(cell, sources) for field, cell in _cells(block)},
     )
 
@@ -200,6 +268,21 @@ def _memories(size: dict[str, Any], bandwidth: dict[str, Any]) -> Iterator[Memor
     rates = bandwidth["v"] if isinstance(bandwidth["v"], list) else [bandwidth["v"]] * len(sizes)
     for gigabytes, rate in zip(sizes, rates, strict=True):
         yield Memory(float(gigabytes), round(gigabytes * unit), None if rate is None else rate * 1e9)
+
+
+def _rated_power(power: Mapping[str, Any], sources: Mapping[str, str]) -> Power | None:
+    for field, kind in _RATED.items():
+        cell = power.get(field, {"v": None})
+        if cell["v"] is not None:
+            return Power(float(cell["v"]), kind, _sources(cell, sources), cell.get("note", ""))
+    return None
+
+
+def _price(cell: Mapping[str, Any], sources: Mapping[str, str]) -> Price | None:
+    if cell["v"] is None:
+        return None
+    where, note = (cell["provider"], cell["region"], cell["date"]), cell.get("note", "")
+    return Price(float(cell["v"]), *where, _sources(cell, sources), note)
 
 
 def _cells(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

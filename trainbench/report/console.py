@@ -4,18 +4,17 @@ Lines are returned, not printed: `print` neither wraps nor colours them, so a pi
 no line broken at a terminal's width. Live progress and the table of a sweep are files of their own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
+from trainbench.report.comparisons import published, reproduction
 from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size, units
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.report.sweep import sweep_table
 from trainbench.results.record import (
-    Comparison,
     Compile,
-    Evaluation,
     Hardware,
     Input,
     Loss,
@@ -30,8 +29,6 @@ __all__ = ["ProgressLine", "autos", "block_text", "error_screen", "summary", "sw
 
 _WIDTH = 110  # columns at which free text is cut; the result file has it in full
 _LABEL = 12
-_COMPARISON_WIDTH = 170  # a published figure with how it differs: wrapped by the terminal rather than cut
-_LEAST_DIFFERENCES = 30
 _MOST_LINES = 10
 _MOST_COMPARISONS = 4
 _HEADLINES = {
@@ -45,12 +42,20 @@ _HEADLINES = {
 def summary(result: Result, path: Path | None = None) -> list[str]:
     """Five to ten lines: what ran, how fast, how sure, against what; `path` is where the record is.
 
-    A run that is not ok says so first. Published figures fill what is left of the ten lines, four at most.
+    A run that is not ok says so first. What it costs, and published figures, four at most, fill what is left
+    of the ten lines.
     """
     lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result)]
     last = [_line("result", str(path))] if path else []
+    if len(lines) + len(last) < _MOST_LINES - 1:
+        lines += _cost(result)
     room = _MOST_LINES - len(lines) - len(last)
-    return lines + _published(result, max(1, min(room, _MOST_COMPARISONS))) + last
+    texts = published(result, max(1, min(room, _MOST_COMPARISONS)))
+    lines += [_line("published", text) for text in texts]
+    answer = reproduction(result)
+    # The rest of the answer is set below its first line, which alone is named.
+    lines += [_line("" if place else "reproduce", text) for place, text in enumerate(answer)]
+    return lines + last
 
 
 def autos(result: Result) -> list[str]:
@@ -96,9 +101,10 @@ def _what_ran(result: Result) -> list[str]:
         return [_line("command", result.command)]
     work = result.workload
     mode = f" ({result.input.mode})" if result.input else ""
-    shape = _shape(work)
-    model = [work.model, work.precision, f"{count(work.parameters)} parameters", *shape, work.optimizer]
-    batch = f"batch {work.batch_size:,} per device, {work.global_batch_size:,} global"
+    parameters, parts = f"{count(work.parameters)} parameters", work.gradient_accumulation
+    model = [work.model, work.precision, parameters, *_shape(work), work.optimizer]
+    cut = f" in {parts:,} micro-batches of {work.batch_size // parts:,}" if parts > 1 else ""
+    batch = f"batch {work.batch_size:,} per device{cut}, {work.global_batch_size:,} global"
     steps = [f"{result.timing.timed_steps:,} timed steps"] if result.timing else []
     devices = [_devices(result.hardware)] if result.hardware else []
     return [
@@ -222,8 +228,18 @@ def _ends(result: Result) -> list[str]:
     lines = []
     if result.compile:
         lines.append(_line("compile", _compile(result.compile)))
-    learnt = [*_loss(result.loss), *_evaluation(result.evaluation)]
+    learnt = [*_loss(result.loss), *_evaluation(result)]
     return [*lines, _line("loss", " · ".join(learnt))] if learnt else lines
+
+
+def _cost(result: Result) -> list[str]:
+    """Dollars for a million samples, and at which price; where that is from stands in the record."""
+    cost = result.cost
+    if cost is None or cost.usd_per_million_samples is None or cost.price_source is None:
+        return []
+    unit = units(result.workload.sample_unit if result.workload else "sample")
+    price = cost.price_source.partition("; source: ")[0]
+    return [_line("cost", f"${number(cost.usd_per_million_samples)} per million {unit} at {price}")]
 
 
 def _compile(stages: Compile) -> str:
@@ -244,56 +260,17 @@ def _loss(loss: Loss | None) -> list[str]:
     return [f"{first} → {last}", *between]
 
 
-def _evaluation(evaluation: Evaluation | None) -> list[str]:
+def _evaluation(result: Result) -> list[str]:
+    """The share of right predictions, of which a sequence has one a token and an image has one."""
+    evaluation = result.evaluation
     if evaluation is None:
         return []
     share, loss = percent(evaluation.value), ""
     if evaluation.loss is not None:
         loss = f", loss {number(evaluation.loss)}"
-    what = "images" if evaluation.metric == "accuracy" else "masked tokens"
+    of_text = result.workload is not None and result.workload.sample_unit == "sequence"
+    what = {"accuracy": "tokens" if of_text else "images", "masked_accuracy": "masked tokens"}
     return [
-        f"{evaluation.metric.replace('_', ' ')} {share}{loss} on {evaluation.samples:,} held-out {what}"
-        f" ({evaluation.split})"
+        f"{evaluation.metric.replace('_', ' ')} {share}{loss} on {evaluation.samples:,} held-out "
+        f"{what[evaluation.metric]} ({evaluation.split})"
     ]
-
-
-def _published(result: Result, most: int) -> list[str]:
-    """The nearest published figures, one line each; unusable figures are compared with nothing."""
-    if result.kind == "probe" or result.status not in ("ok", "interrupted") or result.throughput is None:
-        return []
-    if not result.comparisons:
-        return [_line("published", "no figure for this model, task and size")]
-    unit = units(result.workload.sample_unit if result.workload else "sample")
-    return [_line("published", _comparison(figure, unit)) for figure in result.comparisons[:most]]
-
-
-def _comparison(figure: Comparison, unit: str) -> str:
-    """One figure with the ratio of this run to it, and how the two differ."""
-    ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
-    kind = "like for like" if figure.like_for_like else "not like for like"
-    text = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio} · {kind}"
-    # Both accelerators stand in the summary already: this one's name above, the run's own in the second line.
-    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
-    if not listed:
-        return text
-    text += ", though: " if figure.like_for_like else ": "
-    return text + _differences(listed, max(_COMPARISON_WIDTH - _LABEL - len(text), _LEAST_DIFFERENCES))
-
-
-def _differences(differences: Sequence[str], width: int) -> str:
-    """As many whole differences as fit into `width` columns, at least one, and how many are left out."""
-    width -= len("; +99 more")
-    words = [_published_side(difference) for difference in differences]
-    shown = [clip(words[0], width)]
-    for word in words[1:]:
-        if len("; ".join([*shown, word])) > width:
-            break
-        shown.append(word)
-    left = len(words) - len(shown)
-    return "; ".join(shown) + (f"; +{left} more" if left else "")
-
-
-def _published_side(difference: str) -> str:
-    """The published half of "data: published real, here synthetic"; the other stands in the first lines."""
-    published = difference.partition(", here ")[0].replace(": published ", " ", 1)
-    return published.partition(" (")[0]

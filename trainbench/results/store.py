@@ -21,20 +21,29 @@ _SHOWN_ERRORS = 3
 def write(result: Result, directory: Path) -> Path:
     """The path of the `result.json` written into `directory`, which is created when it is missing.
 
-    The bytes go to a temporary name in the same directory (a rename is atomic within one file system only),
-    are flushed to the disk, and then renamed: a reader sees the old file, the new one or none, never a half.
-
     Raises:
       UserError: the directory can't be written to, or the disk is full.
       ValidationError: the record could not be read back (a copy that skipped validation).
     """
     text = result.model_dump_json(indent=2) + "\n"
     Result.model_validate_json(text, strict=True)
-    target = directory / RESULT_FILE
+    return write_whole(directory / RESULT_FILE, text.encode())
+
+
+def write_whole(target: Path, content: bytes) -> Path:
+    """The path `target`, after `content` is there; its directory is created when it is missing.
+
+    The bytes go to a temporary name in the same directory (a rename is atomic within one file system only),
+    are flushed to the disk, and then renamed: a reader sees the old file, the new one or none, never a half.
+
+    Raises:
+      UserError: the directory can't be written to, or the disk is full.
+    """
+    directory = target.parent
     temporary = _temporary(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_through(temporary, text)
+        _write_through(temporary, content)
         os.replace(temporary, target)
     except OSError as error:
         raise _cannot_write(directory, error) from error
@@ -55,7 +64,7 @@ def check_writable(directory: Path) -> None:
     temporary = _temporary(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_through(temporary, "trainbench checks that results can be written here\n")
+        _write_through(temporary, b"trainbench checks that results can be written here\n")
     except OSError as error:
         raise _cannot_write(directory, error) from error
     finally:
@@ -94,10 +103,10 @@ def _temporary(directory: Path) -> Path:
     return directory / f".{RESULT_FILE}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def _write_through(path: Path, text: str) -> None:
-    """None, after the text is on the disk, not just in the page cache."""
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+def _write_through(path: Path, content: bytes) -> None:
+    """None, after the content is on the disk, not just in the page cache."""
+    with path.open("xb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

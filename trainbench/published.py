@@ -1,0 +1,192 @@
+"""A run beside the published figures: its comparisons, what it costs, and the rows of its chart."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from trainbench import reproduce
+from trainbench.errors import UserError, first_line
+from trainbench.model_flops import flops_per_sample
+from trainbench.reference import economy, figures, match
+from trainbench.reference.differences import RunFacts, same_accelerator
+from trainbench.reference.figure import Figure
+from trainbench.report import plots
+from trainbench.results import record, store
+from trainbench.run import Parts
+
+CHART_FILES = ("published.png", "published.svg")
+
+# Rows of the chart: what one screen shows without scrolling, with at most a few from the run's own family.
+_ROWS, _OWN_ROWS = 16, 5
+
+
+def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput | None) -> RunFacts:
+    """The conditions of a run, and its rate if it came to one, as `match` compares them."""
+    devices, config = parts.devices, parts.config
+    assert devices is not None
+    assert config is not None
+    return RunFacts(
+        model=workload.model,
+        task=workload.task,
+        image_size=workload.image_size,
+        sequence_length=workload.sequence_length,
+        precision=workload.precision,
+        batch_size=workload.batch_size,
+        gradient_accumulation=workload.gradient_accumulation,
+        optimizer=workload.optimizer,
+        num_chips=_chips(parts),
+        samples_per_s_per_chip=speed.samples_per_s / _chips(parts) if speed else None,
+        chip_id=devices.chip.id if devices.chip else None,
+        accelerator="CPU" if devices.platform == "cpu" else devices.kind,
+        data="real" if config.input in ("real", "all") else "synthetic",
+        devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
+    )
+
+
+def comparisons(
+    parts: Parts, workload: record.Workload | None, speed: record.Throughput | None
+) -> tuple[record.Comparison, ...]:
+    """The published figures that are nearest to a run, nearest first; none without a rate."""
+    if workload is None or speed is None:
+        return ()
+    run, table = run_facts(parts, workload, speed), {figure.id: figure for figure in _table(parts)}
+    conditions = run.chip_id, parts.request.price_per_hour, run.samples_per_s_per_chip
+    return tuple(
+        _comparison(one, economy.compare(*conditions, table[one.reference_id]))
+        for one in match.compare(run, table.values())
+    )
+
+
+def reproduction(
+    parts: Parts, workload: record.Workload | None, speed: record.Throughput | None
+) -> record.Reproduction | None:
+    """How a run answers `reproduce=ID`; None where it was not asked, or never came to know its workload."""
+    wanted = parts.request.reproduce
+    if wanted is None or workload is None:
+        return None
+    ends = speed.samples_per_s_ci95 if speed else None
+    interval = (ends[0] / _chips(parts), ends[1] / _chips(parts)) if ends else None
+    figure = figures.find(wanted, parts.request.extra_figures)
+    return reproduce.judge(figure, run_facts(parts, workload, speed), interval)
+
+
+def cost(parts: Parts, speed: record.Throughput | None) -> record.Cost | None:
+    """What a million samples cost at this speed; None without a rate or a price."""
+    if speed is None or speed.samples_per_s <= 0 or parts.devices is None:
+        return None
+    price = price_here(parts)
+    if price.value is None:
+        return None
+    per_chip_and_hour = speed.samples_per_s / _chips(parts) * 3600
+    source = f"{price.words}; source: {price.source}" if price.source else price.words
+    return record.Cost(usd_per_million_samples=price.value / per_chip_and_hour * 1e6, price_source=source)
+
+
+def price_here(parts: Parts) -> economy.Known:
+    """The price of one chip of this run and hour, or why there is none."""
+    chip = parts.devices.chip if parts.devices else None
+    return economy.price_of(chip, parts.request.price_per_hour)
+
+
+def draw(parts: Parts, result: record.Result, directory: Path) -> str | None:
+    """Write the chart into `directory`; where it is, or in one line why there is none.
+
+    None where there is nothing to compare with. What goes wrong here is said and costs no run, whose result
+    is written already.
+    """
+    if not result.comparisons or result.workload is None or result.throughput is None:
+        return None
+    try:
+        run = run_facts(parts, result.workload, result.throughput)
+        own = _own_row(run, parts.devices.kind if parts.devices else "unknown device")
+        chart = plots.published_chart(result.workload, own, tuple(_rows(run, _table(parts))))
+        for name, content in zip(CHART_FILES, plots.images(chart), strict=True):
+            store.write_whole(directory / name, content)
+    except UserError as error:
+        return f"warning: the chart was not written: {error.problem}"
+    except Exception as error:
+        return f"warning: the chart was not drawn: {type(error).__name__}: {first_line(error)}"
+    return f"{'chart':<12} {' and '.join(CHART_FILES)} beside the result"
+
+
+def remove_chart(directory: Path) -> None:
+    """Take away the chart of an earlier run in `directory`, lest it be taken for that of the next one."""
+    for name in CHART_FILES:
+        (directory / name).unlink(missing_ok=True)
+
+
+def _table(parts: Parts) -> tuple[Figure, ...]:
+    return figures.load(parts.request.extra_figures, flops_per_sample)
+
+
+def _chips(parts: Parts) -> int:
+    """Chips of a run; a device that is not in the table counts as one, a CPU with simulated devices too."""
+    assert parts.devices is not None
+    return parts.devices.chip_count or (1 if parts.devices.platform == "cpu" else parts.devices.count)
+
+
+def _rows(run: RunFacts, table: Iterable[Figure]) -> Iterator[plots.Row]:
+    """The nearest figures of the run's own family, then the best of each other one, highest first."""
+    figures_by_id = {figure.id: figure for figure in table}
+    own = [figure for figure in figures_by_id.values() if same_accelerator(run, figure)]
+    others = [figure for figure in figures_by_id.values() if not same_accelerator(run, figure)]
+    nearest = list(_nearest(run, own, _OWN_ROWS))
+    best = match.compare(run, others, limit=_ROWS - len(nearest))
+    for one in (*nearest, *sorted(best, key=_lowness)):
+        yield _row(one, figures_by_id[one.reference_id])
+
+
+def _nearest(run: RunFacts, family: list[Figure], most: int) -> Iterator[match.Comparison]:
+    for _ in range(most):
+        for one in match.compare(run, family, limit=1):
+            yield one
+            family = [figure for figure in family if figure.id != one.reference_id]
+
+
+def _lowness(one: match.Comparison) -> float:
+    return -one.value
+
+
+def _own_row(run: RunFacts, device: str) -> plots.Row:
+    batch = f"{run.micro_batch_per_chip:g}"
+    known = _conditions(run.precision, run.num_chips, batch, run.gradient_accumulation, run.data)
+    rate = run.samples_per_s_per_chip or 0.0
+    return plots.Row(f"this run: {device}", known, "", rate, ratio=1.0, like_for_like=True)
+
+
+def _row(one: match.Comparison, figure: Figure) -> plots.Row:
+    place = figure.source.split()[0].removeprefix("https://").removeprefix("http://")
+    batch = None if figure.micro_batch_per_chip is None else f"{figure.micro_batch_per_chip:g}"
+    precision = figure.precision or "precision not stated"
+    assert figure.num_chips is not None, "a figure without a chip count has no rate per chip"
+    return plots.Row(
+        accelerator=one.accelerator,
+        conditions=_conditions(precision, figure.num_chips, batch, figure.accumulation, figure.data),
+        source=f"{place} {figure.date[:4] if figure.date else 'undated'}",
+        value=one.value,
+        ratio=one.ratio or 0.0,
+        like_for_like=one.like_for_like,
+    )
+
+
+def _conditions(precision: str, chips: float, batch: str | None, accumulation: int, data: str | None) -> str:
+    """What one has to know of a figure, in a few words; `batch` is the micro-batch of a chip."""
+    known = [precision, "1 chip" if chips == 1 else f"{chips:g} chips"]
+    if batch is not None:
+        known.append(f"batch {batch}" + (f" x {accumulation}" if accumulation > 1 else ""))
+    return " · ".join(known + ([f"{data} data"] if data else []))
+
+
+def _comparison(one: match.Comparison, ratios: economy.Economy) -> record.Comparison:
+    return record.Comparison(
+        reference_id=one.reference_id,
+        accelerator=one.accelerator,
+        value=one.value,
+        ratio=one.ratio,
+        like_for_like=one.like_for_like,
+        differences=one.differences,
+        source=one.source,
+        date=one.date,
+        per_watt=ratios.per_watt,
+        per_dollar=ratios.per_dollar,
+        basis=ratios.basis,
+    )

@@ -1,0 +1,97 @@
+"""Published figures beside a run, one line of text each."""
+
+from collections.abc import Sequence
+
+from trainbench.report.numbers import clip, number, units
+from trainbench.results.record import Comparison, Result
+
+_WIDTH = 158  # columns of a figure with how it differs: wrapped by the terminal rather than cut
+_LEAST_DIFFERENCES = 30
+_ONE_HOST = "one of the prices includes the host"  # as the basis of a comparison says it
+
+
+def published(result: Result, most: int) -> list[str]:
+    """Published figures in at most `most` lines: the nearest in full, the others in one line after them.
+
+    Numbers that are not to be used are compared with nothing.
+    """
+    if result.kind == "probe" or result.status not in ("ok", "interrupted") or result.throughput is None:
+        return []
+    if not result.comparisons:
+        return ["no figure for this model, task and size"]
+    unit = units(result.workload.sample_unit if result.workload else "sample")
+    found = result.comparisons
+    in_full = found if len(found) <= most else found[: max(1, most - 1)]
+    lines = [_comparison(figure, unit) for figure in in_full]
+    others = found[len(in_full) :]
+    return lines if not others or most < 2 else [*lines, _others(others)]
+
+
+def _others(figures: Sequence[Comparison]) -> str:
+    """ "also: H100 2,791 (0.0018 x), ..." with a mark on what is like for like."""
+    texts = [
+        f"{figure.accelerator} {number(figure.value)}"
+        + (f" ({number(figure.ratio)} x{', like for like' * figure.like_for_like})" if figure.ratio else "")
+        for figure in figures
+    ]
+    return clip(f"also: {', '.join(texts)}", _WIDTH)
+
+
+def reproduction(result: Result) -> list[str]:
+    """The answer to `reproduce=ID`, the figure, and every difference that remains; empty if not asked."""
+    answer = result.reproduction
+    if answer is None:
+        return []
+    unit = units(result.workload.sample_unit if result.workload else "sample")
+    source = f"{answer.source}, {answer.date}" if answer.date else answer.source
+    return [
+        f"{answer.verdict}: {answer.verdict_reason}",
+        f"published: {number(answer.value)} {unit}/s per chip on {answer.accelerator} ({source})",
+        *answer.differences,
+    ]
+
+
+def _comparison(figure: Comparison, unit: str) -> str:
+    """One figure with the ratio of this run to it, and how the two differ."""
+    ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
+    kind = "like for like" if figure.like_for_like else "not like for like"
+    begin, end = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio}", f" · {kind}"
+    economy, room = _economy(figure), _WIDTH - _LEAST_DIFFERENCES
+    text = begin + (economy if len(begin + economy + end) <= room else "") + end
+    # Both accelerators stand in the summary already: this one's name above, the run's own in the second line.
+    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
+    if not listed:
+        return text
+    text += ", though: " if figure.like_for_like else ": "
+    return text + _differences(listed, max(_WIDTH - len(text), _LEAST_DIFFERENCES))
+
+
+def _economy(figure: Comparison) -> str:
+    """The ratios per watt and per dollar, where known and other than the one per chip."""
+    ratios = {"watt": figure.per_watt, "dollar": figure.per_dollar}
+    told = [
+        f"{number(ratio)} x per {unit}"
+        for unit, ratio in ratios.items()
+        if ratio is not None and ratio != figure.ratio
+    ]
+    unlike = figure.per_dollar is not None and _ONE_HOST in (figure.basis or "")
+    return "".join(f", {text}" for text in told) + (" (a host in one price only)" if unlike else "")
+
+
+def _differences(differences: Sequence[str], width: int) -> str:
+    """As many whole differences as fit into `width` columns, at least one, and how many are left out."""
+    width -= len("; +99 more")
+    words = [_published_side(difference) for difference in differences]
+    shown = [clip(words[0], width)]
+    for word in words[1:]:
+        if len("; ".join([*shown, word])) > width:
+            break
+        shown.append(word)
+    left = len(words) - len(shown)
+    return "; ".join(shown) + (f"; +{left} more" if left else "")
+
+
+def _published_side(difference: str) -> str:
+    """The published half of "data: published real, here synthetic"; the other stands in the first lines."""
+    published = difference.partition(", here ")[0].replace(": published ", " ", 1)
+    return published.partition(" (")[0]
