@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 
+from trainbench import published
 from trainbench.data.settings import SyntheticData
 from trainbench.doubts import doubts
 from trainbench.hardware import machine
@@ -16,8 +17,6 @@ from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
 from trainbench.measure.statistics import throughput as rate_of
-from trainbench.reference import figures, match
-from trainbench.reference.differences import RunFacts
 from trainbench.results import record
 from trainbench.run import Parts
 
@@ -69,7 +68,9 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         input=input_section(parts, _global_batch_size(parts)) if parts.config else None,
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
-        comparisons=_comparisons(parts, speed) if believed else (),
+        cost=published.cost(parts, speed) if believed else None,
+        comparisons=published.comparisons(parts, _workload(parts), speed) if believed else (),
+        reproduction=published.reproduction(parts, _workload(parts), speed if believed else None),
         warnings=tuple(doubts(parts, summary, software)),
     )
 
@@ -155,6 +156,7 @@ def _workload(parts: Parts) -> record.Workload | None:
         parameters=parts.parameters,
         batch_size=config.batch_size,
         global_batch_size=_global_batch_size(parts),
+        gradient_accumulation=request.gradient_accumulation,
         image_size=request.model.image_size,
         sequence_length=request.model.sequence_length,
         flops_per_sample=task.flops_per_sample(),
@@ -306,41 +308,4 @@ def _evaluation(parts: Parts) -> record.Evaluation | None:
         loss=found.loss if math.isfinite(found.loss) else None,
         samples=found.predictions,
         split=data.held_out,
-    )
-
-
-def _comparisons(parts: Parts, speed: record.Throughput | None) -> tuple[record.Comparison, ...]:
-    workload, devices, config = _workload(parts), parts.devices, parts.config
-    if workload is None or devices is None or config is None or speed is None:
-        return ()
-    # A device that is not in the table counts as a chip; simulated devices of a CPU are one processor.
-    chips = devices.chip_count or (1 if devices.platform == "cpu" else devices.count)
-    facts = RunFacts(
-        model=workload.model,
-        task=workload.task,
-        image_size=workload.image_size,
-        sequence_length=workload.sequence_length,
-        precision=workload.precision,
-        batch_size=workload.batch_size,
-        optimizer=workload.optimizer,
-        num_chips=chips,
-        samples_per_s_per_chip=speed.samples_per_s / chips,
-        chip_id=devices.chip.id if devices.chip else None,
-        accelerator="CPU" if devices.platform == "cpu" else devices.kind,
-        data="real" if config.input in ("real", "all") else "synthetic",
-        devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
-    )
-    return tuple(_comparison(one) for one in match.compare(facts, figures.load()))
-
-
-def _comparison(one: match.Comparison) -> record.Comparison:
-    return record.Comparison(
-        reference_id=one.reference_id,
-        accelerator=one.accelerator,
-        value=one.value,
-        ratio=one.ratio,
-        like_for_like=one.like_for_like,
-        differences=one.differences,
-        source=one.source,
-        date=one.date,
     )

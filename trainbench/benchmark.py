@@ -9,10 +9,12 @@ from typing import Any
 
 import jax
 
-from trainbench import config
+from trainbench import config, published
 from trainbench.assemble import Ending, assemble
 from trainbench.errors import ExitCode, OutOfMemory, UserError, first_line
 from trainbench.measure.errors import MeasurementError
+from trainbench.model_flops import flops_per_sample
+from trainbench.reference import figures
 from trainbench.report import console
 from trainbench.report.progress import ProgressLine
 from trainbench.results import store
@@ -30,14 +32,16 @@ EXIT_CODES = {
 
 
 def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> ExitCode:
-    """Run what `tree` describes, write `result.json` into `directory`, print the summary.
+    """Run what `tree` describes, write `result.json` into `directory`, print the summary, draw the chart.
 
     Raises:
       UserError: the configuration is wrong, or the directory cannot be written to.
     """
     request = config.parse(tree)
+    figures.load(request.extra_figures, flops_per_sample)
     store.check_writable(directory)
     store.set_aside(directory)
+    published.remove_chart(directory)
     enable_compilation_cache()
     parts = Parts(request=request, tree=tree, command=command)
     with ProgressLine() as progress:
@@ -51,6 +55,9 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
         *console.warnings(result),
     ):
         print(line)
+    chart = published.draw(parts, result, directory)
+    if chart:
+        print(chart)
     return EXIT_CODES[result.status]
 
 

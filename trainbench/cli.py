@@ -102,6 +102,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
             allowed=", ".join(usage.OPTIONS),
             fix=f"did you mean {near}?" if near else usage.SHORT,
         )
+    options.overrides = [re.sub("^price=", "price_per_hour=", override) for override in options.overrides]
     return options
 
 
@@ -115,6 +116,11 @@ def _run(arguments: list[str]) -> int:
 
 def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
+    if any(override.startswith("reproduce=") for override in options.overrides):
+        # Imported late: it asks JAX for the device, which other errors needn't wait for.
+        from trainbench import reproduce
+
+        options.overrides = reproduce.expand(options.overrides)
 
     def job(config: DictConfig, settings: Any) -> None:
         # Imported late: a sweep's parent must not start a JAX backend, which would take the device's memory.
@@ -164,6 +170,22 @@ def _prepare(arguments: list[str]) -> int:
 
     _with_hydra(options, job)
     return ExitCode.OK
+
+
+def _references(arguments: list[str]) -> int:
+    """The published figures with their sources: list, filter, sort, explain, export, check."""
+    # Imported late: a run needs neither the filters nor the tables.
+    from trainbench import references
+
+    return references.show(arguments)
+
+
+def _claims(arguments: list[str]) -> int:
+    """What is widely claimed of GPUs and TPUs, what sources show, and a verdict; --results adds yours."""
+    # Imported late: other verbs don't need the tables.
+    from trainbench import claims
+
+    return claims.show(arguments)
 
 
 class _JobFailed(BaseException):
@@ -222,4 +244,9 @@ def _plain(config: DictConfig) -> Any:
         raise complaints.translated(error, []) from None
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"run": _run, "prepare": _prepare}
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "prepare": _prepare,
+    "references": _references,
+    "claims": _claims,
+}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from trainbench import published
 from trainbench.autos import RunConfig
 from trainbench.data.settings import SyntheticData
 from trainbench.hardware import machine
@@ -17,7 +18,10 @@ from trainbench.training.evaluate import LIMIT_S
 def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | None]) -> Iterator[str]:
     """One line each; `software` is what `machine.software()` found."""
     yield "power: not measured"
-    yield "cost: no price was given"
+    if published.price_here(parts).value is None:
+        yield f"cost: {_no_price(parts)}"
+    elif summary is None:
+        yield "cost: nothing was timed"
     if parts.config is not None:
         yield from _doubts_about_the_input(parts, parts.config)
     if parts.devices is not None:
@@ -62,6 +66,13 @@ def _doubts_about_held_out_data(parts: Parts, config: RunConfig) -> Iterator[str
         yield f"evaluation: input={config.input} trains on the same batches again and again"
 
 
+def _no_price(parts: Parts) -> str:
+    """Why a run has no price; the whole processor counts as one chip where there is none."""
+    chip = parts.devices.chip if parts.devices else None
+    known = f"no source gives a price for {chip.name}" if chip else "no price is kept for this hardware"
+    return f"{known}; give one with price_per_hour=DOLLARS, for one chip and hour"
+
+
 def _unknown_hardware(dtype: str, devices: Devices) -> Iterator[str]:
     if devices.chip is None:
         what = f"device kind {devices.kind!r} is not in the table of chips"
@@ -96,10 +107,14 @@ def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
     is_cpu, family = devices.platform == "cpu", parts.request.model.family
     if is_cpu and parts.request.precision.peak_dtype == "bf16" and not machine.has_bfloat16_units():
         yield "precision: this CPU has no bfloat16 units and computes in float32, with conversions"
-    if is_cpu and family == "resnet" and parts.request.steps_per_call > 1:
-        yield "steps_per_call: XLA:CPU runs convolutions inside a loop on one thread"
+    accumulates = parts.request.gradient_accumulation > 1
+    loops = {"steps_per_call": parts.request.steps_per_call > 1, "gradient_accumulation": accumulates}
+    if is_cpu and family == "resnet" and any(loops.values()):
+        named = ", ".join(name for name, used in loops.items() if used)
+        yield f"{named}: XLA:CPU runs convolutions inside a loop on one thread"
     if devices.count > 1 and family == "resnet":
-        yield "batch_norm: statistics are over the global batch (synchronised between devices)"
+        batch = "micro-batch of all devices" if accumulates else "global batch"
+        yield f"batch_norm: statistics are over the {batch} (synchronised between devices)"
 
 
 def _doubts_about_the_host(parts: Parts, summary: Summary, timing: Timing) -> Iterator[str]:

@@ -42,6 +42,7 @@ EXAMPLES = (
     "python -m trainbench model=resnet50 data=photos input=all",
     "python -m trainbench prepare data=tfds data.name=food101 data.download=true",
     "python -m trainbench -m batch_size=8,16,32",
+    "python -m trainbench references model=resnet50 accelerator=A100,H100 precision=16-bit",
 )
 
 EXIT_CODES = {

@@ -1,0 +1,211 @@
+"""`reproduce=ID`: from a published figure to a configuration, and from a result to an answer."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.building import tree
+from trainbench import config, models, reproduce, shipped
+from trainbench.errors import UserError
+from trainbench.hardware import chips
+from trainbench.reference import figures, vocabulary
+from trainbench.reference.differences import RunFacts
+from trainbench.training.device import Devices
+
+FIGURES = figures.load()
+RESNET = "resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"
+BERT = "bert-large-a100-x1-fp16-amp-s512-pytorch"
+TPU = "bert-large-tpu-v3-x32-bf16-s512-tensorflow"
+VIT = "vit-b-16-a100-x8-bf16-r224-jax-flax"
+GPT2 = "gpt-2-124m-a100-x8-na-s1024-llm-c"
+CPU = Devices((), "cpu", "cpu", None)
+
+
+def devices(kind):
+    return Devices((), "tpu" if "TPU" in kind else "gpu", kind, chips.lookup(kind))
+
+
+V100, A100 = devices("Tesla V100-SXM2-16GB"), devices("NVIDIA A100-SXM4-80GB")
+
+
+@pytest.fixture(autouse=True)
+def no_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAINBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+
+
+def expanded(figure_id, *overrides, on=V100):
+    found = reproduce.expand([f"reproduce={figure_id}", *overrides], on)
+    return dict(override.split("=", 1) for override in found)
+
+
+def can_run(figure):
+    return not figure.missing()
+
+
+def test_without_reproduce_nothing_is_added():
+    assert reproduce.expand(["model=vit_tiny", "batch_size=4"]) == ["model=vit_tiny", "batch_size=4"]
+    assert reproduce.expand(["reproduce=null"]) == ["reproduce=null"]
+
+
+def test_a_resnet_row_becomes_its_own_configuration():
+    assert expanded(RESNET) == {
+        "reproduce": RESNET,
+        "model": "resnet50",
+        "precision": "bf16",
+        "image_size": "224",
+        "batch_size": "256",
+        "data": "synthetic",
+    }
+
+
+def test_accumulation_optimizer_and_length_are_as_the_row_states_them():
+    found = expanded(BERT, on=A100)
+    assert found["gradient_accumulation"] == "128"
+    assert found["batch_size"] == str(32 * 128)
+    assert found["sequence_length"] == "512"
+    assert found["optimizer"] == "lamb"
+    assert found["model"] == "bert_large"
+
+
+def test_gpt2_rows_can_be_run():
+    found = expanded(GPT2, on=A100)
+    assert (found["model"], found["sequence_length"], found["batch_size"]) == ("gpt2_124m", "1024", "64")
+
+
+def test_the_batch_of_a_chip_is_divided_among_its_devices():
+    assert figures.find(TPU).micro_batch_per_chip == 28
+    assert expanded(TPU, on=devices("TPU v3"))["batch_size"] == "14"
+    assert expanded(TPU, on=A100)["batch_size"] == "28"
+
+
+def test_on_a_cpu_the_step_is_one_that_it_can_bear():
+    found = expanded(BERT, on=CPU)
+    assert int(found["batch_size"]) < 32
+    assert found["gradient_accumulation"] == "1"
+    tf32 = next(figure for figure in FIGURES if figure.precision == "tf32" and can_run(figure))
+    assert expanded(tf32.id, on=CPU)["precision"] == "fp32"
+    assert expanded(tf32.id, on=A100)["precision"] == "tf32"
+
+
+@pytest.mark.parametrize(
+    ("figure_id", "stand_in", "name", "group"),
+    [(VIT, "photos", "imagenet2012", "tfds"), (BERT, "kjv", "wikipedia/20230601.en", "tfds_text")],
+)
+def test_real_data_that_are_not_prepared_are_stood_in_for(tmp_path, figure_id, stand_in, name, group):
+    assert expanded(figure_id)["data"] == stand_in
+    (tmp_path / "sets" / name).mkdir(parents=True)
+    assert expanded(figure_id, f"data.dir={tmp_path / 'sets'}")["data"] == group
+
+
+def test_what_the_user_says_wins():
+    found = expanded(RESNET, "batch_size=8", "precision=fp32", on=CPU)
+    assert (found["batch_size"], found["precision"]) == ("8", "fp32")
+    assert expanded(VIT, "data=synthetic")["data"] == "synthetic"
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=[figure.id for figure in FIGURES])
+def test_every_row_can_be_run_or_says_what_is_missing(figure):
+    if figure.missing():
+        assert all(figure.missing())
+        with pytest.raises(UserError, match=r"not stated|not built|not trained|no rate"):
+            expanded(figure.id)
+    else:
+        stated = reproduce.conditions(figure)
+        assert stated["model"] in shipped.names("model")
+        assert int(stated["batch_size"]) == figure.micro_batch_per_chip * figure.accumulation
+
+
+def test_enough_rows_can_be_run_and_each_makes_a_valid_request():
+    runnable = {tuple(reproduce.expand([f"reproduce={f.id}"], A100)[:-1]): f for f in FIGURES if can_run(f)}
+    families = {figure.model.partition("_")[0] for figure in runnable.values()}
+    assert {"resnet50", "vit", "bert", "gpt2"} <= families
+    for overrides in runnable:
+        config.parse(tree(*overrides))
+
+
+def test_an_unknown_figure_names_the_nearest_ones():
+    with pytest.raises(UserError, match="resnet-50-v1-5-v100-x1-fp16-amp-r224") as caught:
+        expanded("resnet-50-v1-5-v100-x1-fp16-amp-r224")
+    assert "pytorch" in caught.value.fix or "pytorch" in caught.value.allowed
+
+
+def test_what_a_row_does_not_state_can_be_supplied():
+    unsaid = replace(figures.find(RESNET), precision=None, per_device_batch=None, global_batch=None)
+    assert set(unsaid.unstated()) == {"precision", "batch_size"}
+    assert not unsaid.obstacles()
+
+
+@pytest.mark.parametrize("override", ["model=vit_b16", "image_size=112"])
+def test_another_workload_is_refused(override):
+    with pytest.raises(UserError, match="was measured with"):
+        expanded(RESNET, override)
+
+
+def facts(rate, **changes):
+    ran = RunFacts(
+        model="resnet50",
+        task=vocabulary.IMAGE_CLASSIFICATION,
+        image_size=224,
+        sequence_length=None,
+        precision="bf16",
+        batch_size=256,
+        optimizer="sgd",
+        num_chips=1,
+        samples_per_s_per_chip=rate,
+        chip_id="v100-sxm2-16gb",
+    )
+    return replace(ran, **changes)
+
+
+@pytest.mark.parametrize(
+    ("rate", "half_width", "verdict", "words"),
+    [
+        (1200, 12, "reproduced", "within 1.0%"),
+        (1110, 5, "reproduced", "within 7.9%"),
+        (1000, 5, "not reproduced", "slower by 16.7%"),
+        (1500, 5, "not reproduced", "faster by 25.0%"),
+        (1090, 30, "not judged", "crosses the limit"),
+    ],
+)
+def test_the_verdict_holds_for_the_whole_interval(rate, half_width, verdict, words):
+    found = reproduce.judge(figures.find(RESNET), facts(rate), (rate - half_width, rate + half_width))
+    assert found.verdict == verdict
+    assert words in found.verdict_reason
+    assert found.deviation == pytest.approx(rate / 1200 - 1)
+    assert found.measured == rate
+    assert found.value == 1200
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"chip_id": None, "accelerator": "CPU"}, "a CPU"),
+        ({"chip_id": "h100-sxm5-80gb"}, "h100-sxm5-80gb"),
+        ({"chip_id": None, "accelerator": "Radeon"}, "Radeon"),
+    ],
+)
+def test_another_machine_gets_a_ratio_per_chip_and_no_verdict_on_the_figure(changes, words):
+    found = reproduce.judge(figures.find(RESNET), facts(600, **changes), (590, 610))
+    assert found.verdict == "another machine"
+    assert "0.5 x" in found.verdict_reason
+    assert words in found.verdict_reason
+
+
+def test_a_run_without_a_rate_or_of_another_model_is_not_judged():
+    assert reproduce.judge(figures.find(RESNET), facts(None), None).verdict == "not judged"
+    modified = facts(1200, model="resnet50 (modified: width)")
+    assert reproduce.judge(figures.find(RESNET), modified, None).verdict == "not judged"
+
+
+def test_remaining_differences_are_listed():
+    found = reproduce.judge(figures.find(RESNET), facts(1200, batch_size=64), (1190, 1210))
+    assert any("batch per chip: published 256, here 64" in text for text in found.differences)
+    assert found.source.startswith("NVIDIA/DeepLearningExamples")
+
+
+def test_what_counts_as_runnable_is_what_is_built():
+    assert set(vocabulary.TRAINED_TASKS) == {family.TASK for family in models.FAMILIES.values()}
+    classes = {vocabulary.PRECISION_CLASSES[precision] for precision in reproduce.PRECISIONS}
+    assert classes == set(vocabulary.TRAINED_PRECISION_CLASSES)
+    assert set(reproduce.PRECISIONS.values()) <= set(shipped.names("precision"))

@@ -1,0 +1,216 @@
+"""`reproduce=ID`: a run as a published figure was measured, and the answer to whether it comes out again.
+
+`expand` turns the figure into overrides before Hydra composes them, so that what will run stands in the
+configuration like anything else, and every key can still be overridden. `judge` sets the result beside the
+figure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainbench import config, shipped
+from trainbench.autos import CPU_FLOPS_PER_STEP
+from trainbench.data.settings import SYNTHETIC, SyntheticData
+from trainbench.errors import UserError
+from trainbench.model_flops import flops_per_sample
+from trainbench.reference import figures, match, vocabulary
+from trainbench.reference.differences import RunFacts, differences, same_accelerator, same_board
+from trainbench.reference.figure import Figure
+from trainbench.results import record
+from trainbench.training.compile import cache_directory
+from trainbench.training.device import Devices, local_devices
+
+# How near counts as the same. The table's own repeats of one configuration lie within 4 % of each other
+# (ResNet-50, PyTorch, V100 with 16 and 32 GB: 1200 and 1156 images/s); another framework deserves twice that
+# and a little.
+TOLERANCE = 0.10
+
+# Precision as published -> the policy here that computes alike. fp16 and bf16 run at the same peak, and
+# what calls itself FP32 on an Ampere GPU may have been TF32.
+PRECISIONS = {
+    "fp32": "fp32",
+    "fp32 or tf32": "tf32",
+    "tf32": "tf32",
+    "bf16": "bf16",
+    "bf16_full": "bf16_full",
+    "fp16": "bf16",
+    "fp16-amp": "bf16",
+}
+
+# Published data sets that TFDS has under another name; a set that is not prepared here is stood in for by
+# one that is shipped, of the same kind.
+IMAGES, IMAGES_STAND_IN = "tfds", "photos"
+TEXT, TEXT_STAND_IN = "tfds_text", "kjv"
+
+
+def expand(overrides: Sequence[str], devices: Devices | None = None) -> list[str]:
+    """The overrides with those that `reproduce=ID` among them stands for; the user's own ones win.
+
+    Args:
+      devices: what it will run on; None asks JAX, if a figure is to be reproduced.
+
+    Raises:
+      UserError: there is no such figure, or it does not say enough to be run.
+    """
+    given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    wanted = given.get("reproduce", "null")
+    if wanted in ("null", ""):
+        return list(overrides)
+    figure = figures.find(wanted, _extra(given))
+    _check_enough(figure, given)
+    _check_same_workload(figure, given)
+    generated = {**conditions(figure), **_on_this_machine(figure, devices or local_devices(), given)}
+    return [*(f"{key}={value}" for key, value in generated.items() if key not in given), *overrides]
+
+
+def conditions(figure: Figure) -> dict[str, str]:
+    """The figure's conditions as configuration keys, per chip, as far as it states them.
+
+    >>> conditions(figures.find("resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"))["batch_size"]
+    '256'
+    """
+    found: dict[str, Any] = {
+        "model": figure.model,
+        "precision": PRECISIONS.get(figure.precision or ""),
+        "image_size": figure.image_size,
+        "sequence_length": figure.sequence_length,
+        "optimizer": figure.optimizer if figure.optimizer in shipped.names("optimizer") else None,
+        "gradient_accumulation": figure.accumulation if figure.accumulation > 1 else None,
+        "batch_size": _batch_per_chip(figure),
+        "data": _data(figure) if figure.data == "real" else SYNTHETIC,
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def judge(figure: Figure, run: RunFacts, interval: tuple[float, float] | None) -> record.Reproduction:
+    """The answer.
+
+    Args:
+      run: the conditions of the run, with its rate per chip, if it got to one.
+      interval: 95 % interval of that rate.
+    """
+    published, measured = figure.samples_per_s_per_chip, run.samples_per_s_per_chip
+    assert published is not None
+    verdict, reason = _verdict(figure, run, interval)
+    return record.Reproduction(
+        reference_id=figure.id,
+        accelerator=figure.label,
+        value=published,
+        measured=measured,
+        deviation=None if measured is None else measured / published - 1,
+        verdict=verdict,
+        verdict_reason=reason,
+        differences=tuple(difference.text for difference in differences(run, figure)),
+        source=figure.source,
+        date=figure.date,
+    )
+
+
+def _verdict(figure: Figure, run: RunFacts, interval: tuple[float, float] | None) -> tuple[Any, str]:
+    published, measured = figure.samples_per_s_per_chip, run.samples_per_s_per_chip
+    assert published is not None
+    if measured is None:
+        return "not judged", "the run came to no rate"
+    if not match.comparable(run, figure):
+        return "not judged", f"{run.model} at this size is not what was measured"
+    ratio = f"{measured / published:.3g} x the published rate per chip"
+    if not (same_accelerator(run, figure) and same_board(run, figure)):
+        where = (
+            "a CPU, at a batch and a number of steps that it can bear"
+            if run.accelerator == "CPU"
+            else run.chip_id
+        )
+        return "another machine", f"{ratio}, on {where or run.accelerator}; published on {figure.label}"
+    low, high = (end / published - 1 for end in interval or (measured, measured))
+    within = f"within {max(abs(low), abs(high)):.1%} of it, interval included"
+    if low >= -TOLERANCE and high <= TOLERANCE:
+        return "reproduced", f"{ratio}, {within}"
+    if low > TOLERANCE or high < -TOLERANCE:
+        way = "faster" if low > 0 else "slower"
+        return (
+            "not reproduced",
+            f"{ratio}: {way} by {abs(measured / published - 1):.1%}, more than {TOLERANCE:.0%}",
+        )
+    return (
+        "not judged",
+        f"{ratio}; its interval, {low:+.1%} to {high:+.1%}, crosses the limit of {TOLERANCE:.0%}",
+    )
+
+
+def _extra(given: Mapping[str, str]) -> Path | None:
+    named = given.get("reference.extra", "null")
+    return None if named in ("null", "") else Path(named)
+
+
+def _check_enough(figure: Figure, given: Iterable[str]) -> None:
+    obstacles = figure.obstacles()
+    unstated = {key: words for key, words in figure.unstated().items() if key not in given}
+    if not (obstacles or unstated):
+        return
+    fix = "choose another figure: python -m trainbench references"
+    if not obstacles:
+        fix = f"state it yourself: reproduce={figure.id} " + " ".join(f"{key}=..." for key in unstated)
+    raise UserError(
+        f"reproduce={figure.id}: {'; '.join([*obstacles, *unstated.values()])}",
+        allowed="a figure that names a model, precision, size and batch that can be run here",
+        fix=fix,
+    )
+
+
+def _check_same_workload(figure: Figure, given: Mapping[str, str]) -> None:
+    stated = conditions(figure)
+    for key in ("model", "image_size", "sequence_length"):
+        if key in given and key in stated and given[key] != stated[key]:
+            raise UserError(
+                f"{key}={given[key]} is not what reproduce={figure.id} was measured with, {stated[key]}",
+                allowed="every other key: batch_size, precision, data, steps, ...",
+                fix=f"leave {key} out, or leave reproduce out",
+            )
+
+
+def _batch_per_chip(figure: Figure) -> int | None:
+    """Samples per chip and optimizer step; None where it is not stated, or no whole number."""
+    micro = figure.micro_batch_per_chip
+    return int(micro) * figure.accumulation if micro is not None and micro == int(micro) else None
+
+
+def _data(figure: Figure) -> str:
+    return IMAGES if figure.task == vocabulary.IMAGE_CLASSIFICATION else TEXT
+
+
+def _on_this_machine(figure: Figure, devices: Devices, given: Mapping[str, str]) -> dict[str, str]:
+    """What has to differ from the figure's conditions on these devices, with the data that lie here."""
+    found = {}
+    if figure.data == "real" and not _is_prepared(_data(figure), given):
+        found["data"] = IMAGES_STAND_IN if _data(figure) == IMAGES else TEXT_STAND_IN
+    batch = _batch_per_chip(figure)
+    if devices.platform == "cpu":
+        found |= _on_a_cpu(figure, batch)
+    elif devices.chip is not None and batch is not None and batch % devices.chip.jax_devices_per_chip == 0:
+        found["batch_size"] = str(batch // devices.chip.jax_devices_per_chip)
+    return found
+
+
+def _is_prepared(group: str, given: Mapping[str, str]) -> bool:
+    """Whether the data set of a shipped configuration, in the directory that is asked for, lies there."""
+    # Imported late: TFDS takes seconds to import.
+    from trainbench.data.reading import data_directory
+
+    settings = config.parse_data({"data": shipped.read("data", group) | {"dir": given.get("data.dir")}})
+    assert not isinstance(settings, SyntheticData)
+    return (data_directory(settings, cache_directory()) / settings.name).is_dir()
+
+
+def _on_a_cpu(figure: Figure, batch: int | None) -> dict[str, str]:
+    """A batch whose step takes seconds, no accumulation, and a precision that a CPU has."""
+    found = {"gradient_accumulation": "1"}
+    if PRECISIONS.get(figure.precision or "") == "tf32":
+        found["precision"] = "fp32"
+    flops = flops_per_sample(figure)
+    if batch is None or flops is None:
+        return found
+    smaller = batch // figure.accumulation
+    while smaller > 1 and smaller * flops > CPU_FLOPS_PER_STEP:
+        smaller //= 2
+    return found | {"batch_size": str(smaller)}
