@@ -16,7 +16,7 @@ from trainbench.training.step import StepFunction, make_step
 from trainbench.training.task import Task
 
 CONFIGS = Path(trainbench.__file__).parent / "configs"
-ALIASES = ("vit", "bert")
+ALIASES = ("vit", "bert", "gpt2")
 MODELS = sorted({path.stem for path in (CONFIGS / "model").glob("*.yaml")} - set(ALIASES))
 TINY = [name for name in MODELS if name.endswith("tiny")]
 

@@ -22,6 +22,10 @@ from trainbench.data.reading import Surroundings
 from trainbench.errors import ExitCode, UserError
 from trainbench.real_data import open_data
 
+DATA = [
+    (f"model={name}_tiny", f"data={data}")
+    for name, data in (("resnet", "digits"), ("bert", "kjv"), ("gpt2", "kjv"))
+]
 FAST = ("measure=quick", "steps=8", "warmup=1")
 
 
@@ -65,6 +69,7 @@ def small_photos(directory, damaged=()):
             {"data.decoder"},
         ),
         (("model=bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+        (("model=gpt2_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
     ],
 )
 def test_every_embedded_set_trains(run, overrides, chosen):
@@ -177,7 +182,7 @@ def test_ctrl_c_while_the_loader_hangs_keeps_the_blocks_that_were_measured(run, 
     assert record["timing"] is not None
 
 
-@pytest.mark.parametrize("data", [("model=resnet_tiny", "data=digits"), ("model=bert_tiny", "data=kjv")])
+@pytest.mark.parametrize("data", DATA)
 def test_orbax_keeps_from_where_a_data_set_is_to_be_read_on(cache, tmp_path, data):
     opened = open_data(request(*data), Surroundings(2, Shard(), tmp_path, cache))
     batches = opened.batches(8, seed=3)

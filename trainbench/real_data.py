@@ -3,11 +3,13 @@
 Imported only by runs that read real data: TFDS and Grain take seconds to import.
 """
 
-from trainbench.config import Request
+from trainbench.config import ModelConfig, Request
 from trainbench.data.image_set import ImageSet, open_images
 from trainbench.data.reading import Surroundings
 from trainbench.data.settings import ImageData, TextData
-from trainbench.data.text import Rows
+from trainbench.data.text_causal import CausalRows
+from trainbench.data.text_masked import MaskedRows
+from trainbench.data.text_rows import Rows
 from trainbench.data.text_set import TextSet, open_text
 from trainbench.data.tf_image_set import TfImageSet, open_tf_images
 from trainbench.models import bert
@@ -25,6 +27,12 @@ def open_data(request: Request, surroundings: Surroundings) -> ImageSet | TfImag
         opened = open_tf_images if data.loader == "tfdata" else open_images
         return opened(data, surroundings, model.image_size)
     assert isinstance(data, TextData)
-    assert model.sequence_length is not None
-    rows = Rows(model.sequence_length, bert.predictions_per_sequence(model.sequence_length), data.packing)
-    return open_text(data, surroundings, rows, model.architecture.vocabulary)
+    return open_text(data, surroundings, _rows(model, data.packing), model.architecture.vocabulary)
+
+
+def _rows(model: ModelConfig, packing: str) -> Rows:
+    length = model.sequence_length
+    assert length is not None
+    if model.task == "causal_language_model":
+        return CausalRows(length, packing)
+    return MaskedRows(length, bert.predictions_per_sequence(length), packing)

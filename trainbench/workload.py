@@ -17,7 +17,7 @@ from trainbench.models.layers import Policy
 from trainbench.training import optimizer as optimizers
 from trainbench.training.state import BuildModel, Structure, TrainState, init
 from trainbench.training.step import StepFunction, make_step
-from trainbench.training.task import ImageClassification, MaskedLanguageModel, Task
+from trainbench.training.task import CausalLanguageModel, ImageClassification, MaskedLanguageModel, Task
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Workload:
     optimizer: optax.GradientTransformation
     make_state: Callable[[], TrainState]
     global_batch_size: int
+    gradient_accumulation: int = 1
 
     @property
     def spec(self) -> Mapping[str, ArraySpec]:
@@ -39,7 +40,7 @@ class Workload:
 
     @property
     def step(self) -> StepFunction:
-        return make_step(self.task, self.structure, self.optimizer)
+        return make_step(self.task, self.structure, self.optimizer, self.gradient_accumulation)
 
     @property
     def abstract_state(self) -> TrainState:
@@ -52,7 +53,7 @@ def build(request: Request, task: Task, global_batch_size: int) -> Workload:
     structure = Structure.of(build_model)
     optimizer = optimizers.build(request.optimizer, global_batch_size)
     make_state = functools.partial(init, structure, build_model, optimizer, request.seed)
-    return Workload(task, structure, optimizer, make_state, global_batch_size)
+    return Workload(task, structure, optimizer, make_state, global_batch_size, request.gradient_accumulation)
 
 
 def make_task(request: Request, wire: ImageWire | None = None) -> Task:
@@ -61,6 +62,9 @@ def make_task(request: Request, wire: ImageWire | None = None) -> Task:
     if model.task == "masked_language_model":
         assert model.sequence_length is not None
         return MaskedLanguageModel(model.architecture, model.sequence_length)
+    if model.task == "causal_language_model":
+        assert model.sequence_length is not None
+        return CausalLanguageModel(model.architecture, model.sequence_length)
     assert model.image_size is not None
     wire = wire or synthetic_wire(model.image_size, model.architecture.classes)
     if wire.classes > model.architecture.classes:

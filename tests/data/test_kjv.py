@@ -9,7 +9,7 @@ from trainbench.data.bad_records import BadRecords
 from trainbench.data.embedded import kjv
 from trainbench.data.pipeline import Reading, Shard
 from trainbench.data.prepared import open_set
-from trainbench.data.text import Rows
+from trainbench.data.text_masked import MaskedRows
 from trainbench.data.tokenizer import Encoder
 from trainbench.errors import UserError
 
@@ -73,7 +73,7 @@ def test_a_small_bert_can_be_fed_with_it(prepared, tmp_path):
         lambda: text.documents(records, "text"), prepared.fingerprint(), 1024, tmp_path, None
     )
     bad = BadRecords(str(tmp_path / "bad"), limit=0)
-    encoder, rows = Encoder(trained.path), Rows(sequence_length=64, predictions=10)
+    encoder, rows = Encoder(trained.path), MaskedRows(sequence_length=64, predictions=10)
     batches = text.train_batches(records, encoder, rows, "text", 32, 0, Shard(), Reading(0, 1), bad)
     batch = next(batches)
     batches.close()

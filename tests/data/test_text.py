@@ -9,7 +9,8 @@ from tests.building import Workbench
 from trainbench.data import text, tokenizer
 from trainbench.data.bad_records import BadRecord, BadRecords
 from trainbench.data.pipeline import Reading, Records, Shard, Transform, shuffled
-from trainbench.data.text import Encode, Mask, Rows, held_out_batches, train_batches, useful_tokens
+from trainbench.data.text import Encode, held_out_batches, train_batches, useful_tokens
+from trainbench.data.text_masked import Mask, MaskedRows
 from trainbench.data.tokenizer import Encoder
 from trainbench.data.wordpiece import SPECIAL
 from trainbench.errors import UserError
@@ -18,8 +19,8 @@ pytest.importorskip("tokenizers")
 
 THREADS = Reading(workers=0, threads=0)
 ONE = Shard()
-ROWS = Rows(sequence_length=64, predictions=10, packing="concat")
-ALONE = Rows(sequence_length=64, predictions=10, packing="none")
+ROWS = MaskedRows(sequence_length=64, predictions=10, packing="concat")
+ALONE = MaskedRows(sequence_length=64, predictions=10, packing="none")
 
 WORDS = (
     "in",
@@ -111,7 +112,7 @@ def same(one, other):
 @pytest.mark.parametrize("packing", ["concat", "none"])
 def test_a_batch_is_what_the_model_expects(encoder, bad, packing):
     bench = Workbench(["model=bert_tiny"], batch_size=4)
-    rows = Rows(bench.task.sequence_length, bench.task.predictions, packing)
+    rows = MaskedRows(bench.task.sequence_length, bench.task.predictions, packing)
     with_training = take(train_batches(records(), encoder, rows, "text", 4, 0, ONE, THREADS, bad), 1)
     held_out = take(held_out_batches(records(), encoder, rows, "text", 4, bad), 1)
     for batch in (*with_training, *held_out):
@@ -223,7 +224,7 @@ def test_fifteen_percent_are_predicted_one_at_least_and_no_more_than_the_limit(
     encoder, length, limit, expected
 ):
     tokens = np.full(length, encoder.size - 1, np.int32)
-    sample = Mask(encoder, Rows(64, limit)).random_map(tokens, np.random.default_rng(0))
+    sample = Mask(encoder, MaskedRows(64, limit)).random_map(tokens, np.random.default_rng(0))
     assert sample["masked_weights"].sum() == expected
 
 
@@ -289,7 +290,7 @@ def test_threads_and_workers_change_nothing(batches):
 
 def test_shards_have_different_documents_and_all_of_them(encoder, batches):
     texts = [f"{word} {other}" for word in WORDS for other in WORDS]
-    rows = Rows(sequence_length=8, predictions=2, packing="none")
+    rows = MaskedRows(sequence_length=8, predictions=2, packing="none")
     shards = []
     for index in range(4):
         found = batches(rows=rows, source=records(texts), batch_size=6, shard=Shard(index, 4))
@@ -316,7 +317,7 @@ EVEN = [" ".join(["void"] * 62) for _ in range(3)] + [" ".join(["form"] * 62) fo
 @pytest.mark.parametrize("packing", ["concat", "none"])
 @pytest.mark.parametrize("done", [0, 1, 3])
 def test_batches_go_on_from_a_state_to_the_bit(batches, texts, packing, done):
-    rows = Rows(64, 10, packing)
+    rows = MaskedRows(64, 10, packing)
     found = batches(rows=rows, source=records(texts))
     take(found, done)
     state = found.get_state()
@@ -400,11 +401,11 @@ def test_a_process_without_a_record_of_its_own_is_refused(batches):
 
 def test_an_unknown_packing_is_refused(batches):
     with pytest.raises(UserError, match=r"data\.packing=tight") as error:
-        batches(rows=Rows(64, 10, "tight"))
+        batches(rows=MaskedRows(64, 10, "tight"))
     assert error.value.allowed == "concat, none"
 
 
 def test_rows_too_short_to_predict_anything_are_refused(batches):
     with pytest.raises(UserError, match="sequence_length=2"):
-        batches(rows=Rows(2, 1))
-    assert take(batches(rows=Rows(3, 1)), 3)[0]["masked_weights"].all()
+        batches(rows=MaskedRows(2, 1))
+    assert take(batches(rows=MaskedRows(3, 1)), 3)[0]["masked_weights"].all()

@@ -16,7 +16,7 @@ from trainbench.models import FAMILIES
 from trainbench.models.layers import Policy
 
 MODEL_DIR = Path(trainbench.__file__).parent / "configs" / "model"
-ALIASES = {"vit": "vit_b16", "bert": "bert_base"}
+ALIASES = {"vit": "vit_b16", "bert": "bert_base", "gpt2": "gpt2_124m"}
 NAMES = sorted(path.stem for path in MODEL_DIR.glob("*.yaml") if path.stem not in ALIASES)
 
 FLOAT32 = Policy()

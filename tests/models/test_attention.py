@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from trainbench.models.attention import attend
+from trainbench.models.attention import attend, causal_mask
 
 
 def random_heads(length: int = 5, dtype: type = jnp.float32) -> list[jax.Array]:
@@ -31,6 +31,14 @@ def test_masked_keys_have_no_influence():
     masked = attend_in_evaluation([query, key, value], mask)
     changed = attend_in_evaluation([query, key.at[:, 3:].set(9.0), value.at[:, 3:].set(9.0)], mask)
     np.testing.assert_array_equal(masked, changed)
+
+
+def test_under_the_causal_mask_a_token_sees_itself_and_what_was_before():
+    heads = random_heads()
+    masked = attend_in_evaluation(heads, causal_mask(5))
+    for end in range(1, 6):
+        alone = attend_in_evaluation([head[:, :end] for head in heads])
+        np.testing.assert_allclose(masked[:, end - 1], alone[:, -1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_without_keys_is_finite():

@@ -4,9 +4,9 @@ import pytest
 
 from tests.models.building import ALIASES, MODEL_DIR, NAMES, family_and_config, read_yaml
 from trainbench.errors import UserError
-from trainbench.models import bert, resnet, vit
+from trainbench.models import bert, gpt2, resnet, vit
 
-OPTIMIZERS = {"resnet": "sgd", "vit": "adamw", "bert": "lamb"}
+OPTIMIZERS = {"resnet": "sgd", "vit": "adamw", "bert": "lamb", "gpt2": "adamw"}
 
 
 def test_every_promised_model_is_there():
@@ -14,14 +14,15 @@ def test_every_promised_model_is_there():
     vits = {f"vit_{size}" for size in ("ti16", "s16", "b16", "l16", "tiny")}
     berts = {f"bert_{size}" for size in ("base", "large", "tiny")}
     shipped = {path.stem for path in MODEL_DIR.glob("*.yaml")}
-    assert shipped == resnets | vits | berts | set(ALIASES)
+    gpts = {f"gpt2_{size}" for size in ("124m", "345m", "774m", "1558m", "tiny")}
+    assert shipped == resnets | vits | berts | gpts | set(ALIASES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_builds_a_config_of_its_own_size(name):
     settings = read_yaml(name)
     family, config = family_and_config(name)
-    size_key = "sequence_length" if family is bert else "image_size"
+    size_key = "sequence_length" if family in (bert, gpt2) else "image_size"
     family.validate(config, settings[size_key])
     hash(config)
     assert settings["name"] == name
@@ -61,6 +62,8 @@ def test_aliases(alias, name):
         (vit, vit.Config(), 7, ["image_size=7", "image_size=16"]),
         (bert, bert.Config(), 513, ["sequence_length=513", "1 to 512", "sequence_length=512"]),
         (bert, bert.Config(), 0, ["sequence_length=0", "1 to 512"]),
+        (gpt2, gpt2.Config(), 1025, ["sequence_length=1025", "1 to 1024", "sequence_length=1024"]),
+        (gpt2, gpt2.Config(), 0, ["sequence_length=0", "1 to 1024"]),
     ],
 )
 def test_impossible_sizes_are_refused_with_a_fix(family, config, size, fragments):
@@ -78,6 +81,8 @@ def test_impossible_sizes_are_refused_with_a_fix(family, config, size, fragments
         (vit, vit.Config(), 384),
         (bert, bert.Config(), 512),
         (bert, bert.Config(), 1),
+        (gpt2, gpt2.Config(), 1024),
+        (gpt2, gpt2.Config(), 1),
     ],
 )
 def test_possible_sizes_are_accepted(family, config, size):
@@ -91,6 +96,7 @@ def test_possible_sizes_are_accepted(family, config, size):
         (resnet, {"stem": "huge"}),
         (vit, {"width": 100, "heads": 3}),
         (bert, {"width": 100, "heads": 3}),
+        (gpt2, {"width": 100, "heads": 3}),
     ],
 )
 def test_impossible_architectures_are_refused(family, settings):

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.models.building import family_and_config
-from trainbench.models import bert, resnet, vit
+from tests.models.test_parameter_counts import PUBLISHED
+from trainbench.models import bert, gpt2, resnet, vit
 
 GIGA = 1e9
 
@@ -54,11 +55,25 @@ def test_bert_agrees_with_electra(name, published_flops):
     assert 2 * 2 * 256e6 * macs == pytest.approx(published_flops, rel=0.03)
 
 
+@pytest.mark.parametrize("name", ["gpt2_124m", "gpt2_345m", "gpt2_774m", "gpt2_1558m"])
+def test_gpt2_agrees_with_palm(name):
+    """6 N + 12 L H Q T per token (arXiv:2204.02311, appendix B), N without the positions, which are added.
+
+    N counts biases and norms too, which multiply nothing: 0.1 % of the parameters.
+    """
+    _, config = family_and_config(name)
+    parameters = PUBLISHED[name] - config.positions * config.width
+    per_token = 6 * parameters + 12 * config.depth * config.width * 1024
+    macs = gpt2.forward_macs(config, sequence_length=1024)
+    assert 6 * macs == pytest.approx(1024 * per_token, rel=0.002)
+
+
 def test_first_layers():
     # 7 x 7 x 3 x 64 taps at 112 x 112 outputs; 196 patches of 768 values into 768 features.
     assert resnet.first_layer_macs(resnet.Config(), image_size=224) == 7 * 7 * 3 * 64 * 112 * 112
     assert vit.first_layer_macs(vit.Config(), image_size=224) == 196 * 768 * 768
     assert bert.first_layer_macs(bert.Config(), sequence_length=128, predictions=20) == 0
+    assert gpt2.first_layer_macs(gpt2.Config(), sequence_length=1024) == 0
 
 
 def test_odd_image_sizes_count_the_rounded_up_maps():

@@ -17,9 +17,10 @@ from tests.models.building import (
     random_images,
     random_text,
 )
-from trainbench.models import FAMILIES, resnet, vit
+from trainbench.models import FAMILIES, gpt2, resnet, vit
 from trainbench.models.layers import Policy
 
+TINY = ["resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny"]
 POLICIES = [FLOAT32, BFLOAT16, BFLOAT16_FULL]
 
 
@@ -27,12 +28,14 @@ def run_tiny(name: str, model: nnx.Module, *, train: bool, rngs: nnx.Rngs | None
     """Logits of the tiny model on fixed inputs; running statistics move on inside the model."""
     if name == "bert_tiny":
         return run_bert(model, random_text(), None, train, rngs)
-    return run_images(model, random_images(32), train, rngs)
+    # Tokens and images are the only argument of the models that are not BERT.
+    inputs = random_text()["token_ids"] if name == "gpt2_tiny" else random_images(32)
+    return run_model(model, inputs, train, rngs)
 
 
 @nnx.jit(static_argnames="train")
-def run_images(model: nnx.Module, images: jax.Array, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    return model(images, train=train, rngs=rngs)
+def run_model(model: nnx.Module, inputs: jax.Array, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    return model(inputs, train=train, rngs=rngs)
 
 
 @nnx.jit(static_argnames="train")
@@ -48,7 +51,13 @@ def run_bert(
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
-    ("name", "shape"), [("resnet_tiny", (2, 10)), ("vit_tiny", (2, 10)), ("bert_tiny", (2, 16, 1024))]
+    ("name", "shape"),
+    [
+        ("resnet_tiny", (2, 10)),
+        ("vit_tiny", (2, 10)),
+        ("bert_tiny", (2, 16, 1024)),
+        ("gpt2_tiny", (2, 16, 1024)),
+    ],
 )
 def test_logits_are_float32_under_every_policy(name, shape, policy):
     model = abstract(name, policy)
@@ -62,7 +71,7 @@ def dtypes_of(model: nnx.Module, kind: type[nnx.Variable]) -> set[jnp.dtype]:
     return {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, kind))}
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+@pytest.mark.parametrize("name", TINY)
 def test_a_fresh_model_is_finite_and_starts_near_chance(name):
     family, config = family_and_config(name)
     model = nnx.jit(lambda: family.Model(config, policy=BFLOAT16_FULL, rngs=nnx.Rngs(0)))()
@@ -71,7 +80,7 @@ def test_a_fresh_model_is_finite_and_starts_near_chance(name):
     np.testing.assert_allclose(entropy, np.log(logits.shape[-1]), rtol=0.05)
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+@pytest.mark.parametrize("name", TINY)
 def test_bfloat16_logits_are_close_to_float32(name):
     exact = run_tiny(name, build(name, FLOAT32), train=False)
     rounded = run_tiny(name, build(name, BFLOAT16), train=False)
@@ -79,7 +88,7 @@ def test_bfloat16_logits_are_close_to_float32(name):
     np.testing.assert_allclose(rounded, exact, atol=0.05 * float(jnp.abs(exact).max()))
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+@pytest.mark.parametrize("name", TINY)
 def test_every_parameter_has_a_gradient(name):
     """Except the key bias: it adds the same number to all logits of a row, which the softmax ignores."""
     graph, params, rest = nnx.split(build(name), nnx.Param, ...)
@@ -97,7 +106,7 @@ def test_every_parameter_has_a_gradient(name):
 
 
 @pytest.mark.parametrize("policy", [BFLOAT16, BFLOAT16_FULL])
-@pytest.mark.parametrize("name", ["resnet_tiny", "vit_tiny", "bert_tiny"])
+@pytest.mark.parametrize("name", TINY)
 def test_every_product_reads_bfloat16_in_both_passes(name, policy):
     graph, params, rest = nnx.split(build(name, policy), nnx.Param, ...)
 
@@ -122,7 +131,7 @@ def test_training_moves_the_running_statistics_and_evaluation_does_not():
         assert not np.array_equal(kept, leaf)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny", "bert_tiny"])
+@pytest.mark.parametrize("name", ["vit_tiny", "bert_tiny", "gpt2_tiny"])
 def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
     family, config = family_and_config(name)
     config = type(config)(**{**vars(config), "dropout_rate": 0.3})
@@ -142,7 +151,7 @@ def test_training_with_dropout_needs_rngs():
         run_tiny("bert_tiny", build("bert_tiny"), train=True)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "bert_base"])
+@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "bert_base", "gpt2_124m"])
 def test_full_sizes_trace(name):
     model = abstract(name, BFLOAT16)
     graph, state = nnx.split(model)
@@ -164,8 +173,10 @@ def test_full_sizes_trace(name):
     images = [jax.ShapeDtypeStruct((4, 224, 224, 3), jnp.uint8)]
     tokens = jax.ShapeDtypeStruct((4, 128), jnp.int32)
     text = [tokens, jax.ShapeDtypeStruct((4, 128), bool), jax.ShapeDtypeStruct((4, 20), jnp.int32)]
-    logits = jax.eval_shape(forward, state, *(text if name == "bert_base" else images))
-    assert logits.shape == ((4, 20, 30522) if name == "bert_base" else (4, 1000))
+    inputs = {"bert_base": text, "gpt2_124m": [jax.ShapeDtypeStruct((4, 1024), jnp.int32)]}.get(name, images)
+    shapes = {"bert_base": (4, 20, 30522), "gpt2_124m": (4, 1024, 50257)}
+    logits = jax.eval_shape(forward, state, *inputs)
+    assert logits.shape == shapes.get(name, (4, 1000))
     assert logits.dtype == jnp.float32
 
 
@@ -216,9 +227,40 @@ def test_bert_segments_matter():
     assert not np.allclose(run_bert(model, text, None), run_bert(model, other, None))
 
 
+@pytest.mark.parametrize("position", [1, 7, 15])
+def test_gpt2_sees_nothing_of_later_tokens(position):
+    model, tokens = build("gpt2_tiny"), random_text()["token_ids"]
+    changed = tokens.at[:, position:].set((tokens[:, position:] + 1) % 1024)
+    before, after = (run_model(model, ids, False) for ids in (tokens, changed))
+    np.testing.assert_array_equal(before[:, :position], after[:, :position])
+    assert not np.isclose(before[:, position:], after[:, position:]).all(-1).any()
+
+
+def test_gpt2_logits_depend_on_all_earlier_tokens_and_on_their_places():
+    model, tokens = build("gpt2_tiny"), random_text()["token_ids"]
+    last = run_model(model, tokens, False)[:, -1]
+    for position in range(15):
+        changed = tokens.at[:, position].set((tokens[:, position] + 1) % 1024)
+        assert not np.allclose(run_model(model, changed, False)[:, -1], last)
+    moved = tokens.at[:, 0].set(tokens[:, 1]).at[:, 1].set(tokens[:, 0])
+    assert not np.allclose(run_model(model, moved, False)[:, -1], last)
+
+
+def test_gpt2_starts_with_small_weights_and_smaller_ones_where_the_residual_stream_is_added_to():
+    config = gpt2.Config(vocabulary=1024, width=128, depth=8, heads=2, positions=128)
+    model = gpt2.Model(config, policy=FLOAT32, rngs=nnx.Rngs(0))
+    deviation = {path: np.std(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    for path, found in deviation.items():
+        if path[-1] in ("kernel", "token", "position"):
+            residual = "out" in path or "down" in path
+            np.testing.assert_allclose(found, 0.02 / 4 if residual else 0.02, rtol=0.03)
+        else:
+            assert found == 0
+
+
 def test_families_share_one_contract():
     for family in FAMILIES.values():
-        assert family.TASK in {"image_classification", "masked_language_model"}
+        assert family.TASK in {"image_classification", "masked_language_model", "causal_language_model"}
         for name in ("Config", "Model", "validate", "forward_macs", "first_layer_macs"):
             assert callable(getattr(family, name))
 

@@ -6,7 +6,8 @@ from flax import nnx
 
 from tests.models.building import abstract, count_parameters
 
-# torchvision's model table for ResNet, timm's for ViT, transformers' BertForMaskedLM for BERT.
+# torchvision's model table for ResNet, timm's for ViT, transformers' BertForMaskedLM for BERT and
+# GPT2LMHeadModel for GPT-2.
 PUBLISHED = {
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
@@ -19,6 +20,10 @@ PUBLISHED = {
     "vit_l16": 304_326_632,
     "bert_base": 109_514_298,
     "bert_large": 335_174_458,
+    "gpt2_124m": 124_439_808,
+    "gpt2_345m": 354_823_168,
+    "gpt2_774m": 774_030_080,
+    "gpt2_1558m": 1_557_611_200,
 }
 
 
@@ -44,6 +49,7 @@ def test_running_statistics_are_not_parameters():
 def test_no_random_state_lives_in_a_model():
     assert not jax.tree.leaves(nnx.state(abstract("bert_tiny"), nnx.RngState))
     assert not jax.tree.leaves(nnx.state(abstract("vit_tiny"), nnx.RngState))
+    assert not jax.tree.leaves(nnx.state(abstract("gpt2_tiny"), nnx.RngState))
 
 
 def test_paths_are_readable():

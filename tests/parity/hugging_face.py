@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.parity.weights import Arrays, translate_all
-from trainbench.models import bert, resnet, vit
+from trainbench.models import bert, gpt2, resnet, vit
 
 WHY = "the parity tests need torch and transformers: make parity installs them"
 torch = pytest.importorskip("torch", reason=WHY)
@@ -107,6 +107,26 @@ def bert_twin(config: bert.Config) -> Twin:
     model = transformers.BertForMaskedLM(hf_config)
     randomise(model)
     return Twin("bert", model)
+
+
+def gpt2_twin(config: gpt2.Config) -> Twin:
+    """GPT-2 without dropout, its epsilon and tanh GELU being Hugging Face's defaults."""
+    torch.manual_seed(0)
+    hf_config = transformers.GPT2Config(
+        vocab_size=config.vocabulary,
+        n_embd=config.width,
+        n_layer=config.depth,
+        n_head=config.heads,
+        n_positions=config.positions,
+        initializer_range=weight_deviation(config.width),
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        attn_implementation="eager",
+    )
+    model = transformers.GPT2LMHeadModel(hf_config)
+    randomise(model)
+    return Twin("gpt2", model)
 
 
 def weight_deviation(width: int) -> float:
@@ -227,8 +247,9 @@ def state_of(twin: Twin) -> Arrays:
     tensors = dict(twin.model.named_parameters())
     tensors |= {name: tensor for name, tensor in twin.model.named_buffers() if "running_" in name}
     unknown = [name for name in twin.model.state_dict() if name not in tensors and BATCH_COUNTER not in name]
-    # BERT's decoder shares its two tensors with the token table and the head's bias.
-    assert all(name.startswith("cls.predictions.decoder.") for name in unknown), unknown
+    # Decoders share their tensors with the token table, and BERT's with the head's bias.
+    shared = ("cls.predictions.decoder.", "lm_head.")
+    assert all(name.startswith(shared) for name in unknown), unknown
     return translate_all(twin.family, {name: _array(tensor) for name, tensor in tensors.items()})
 
 
@@ -248,6 +269,12 @@ def text_to_torch(text: Arrays, labels: np.ndarray) -> dict[str, Any]:
         "attention_mask": torch.from_numpy(text["padding_mask"]).long(),
         "labels": torch.from_numpy(np.where(labels < 0, -100, labels)).long(),
     }
+
+
+def next_tokens_to_torch(token_ids: np.ndarray) -> dict[str, Any]:
+    """Hugging Face's inputs for token_ids [B, T]: it shifts the labels itself and predicts the last T - 1."""
+    tokens = torch.from_numpy(token_ids).long()
+    return {"input_ids": tokens, "labels": tokens}
 
 
 def run_pass(twin: Twin, inputs: dict[str, Any], *, train: bool) -> Outcome:

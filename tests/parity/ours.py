@@ -42,6 +42,13 @@ def text_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.Array,
     return jnp.where(counted, losses, 0).sum() / counted.sum(), logits
 
 
+def next_token_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Mean cross-entropy of each token after the first, and logits."""
+    logits = model(batch["token_ids"], train=train)
+    targets = batch["token_ids"][:, 1:]
+    return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], targets).mean(), logits
+
+
 def run_pass(model: nnx.Module, loss: Loss, batch: Arrays, *, train: bool) -> Outcome:
     """One forward and backward pass."""
     graph, params, rest = nnx.split(model, nnx.Param, ...)

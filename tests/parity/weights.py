@@ -63,6 +63,18 @@ MODULES = {
         (r"cls\.predictions\.transform\.LayerNorm", "head/norm", "norm"),
         (r"cls\.predictions\.bias", "head/bias", "table"),
     ],
+    "gpt2": [
+        (r"transformer\.wte", "token", "table"),
+        (r"transformer\.wpe", "position", "table"),
+        (r"transformer\.h\.(\d+)\.ln_1", r"blocks/\1/attention_norm", "norm"),
+        # query, key or value, of which Hugging Face's c_attn is the three side by side
+        (r"transformer\.h\.(\d+)\.attn\.c_attn\.(\w+)", r"blocks/\1/attention/\2", "dense, [in, out]"),
+        (r"transformer\.h\.(\d+)\.attn\.c_proj", r"blocks/\1/attention/out", "dense, [in, out]"),
+        (r"transformer\.h\.(\d+)\.ln_2", r"blocks/\1/mlp_norm", "norm"),
+        (r"transformer\.h\.(\d+)\.mlp\.c_fc", r"blocks/\1/mlp/up", "dense, [in, out]"),
+        (r"transformer\.h\.(\d+)\.mlp\.c_proj", r"blocks/\1/mlp/down", "dense, [in, out]"),
+        (r"transformer\.ln_f", "norm", "norm"),
+    ],
 }
 
 # (kind of layer, Hugging Face leaf) -> our leaf.
@@ -70,6 +82,8 @@ LEAVES = {
     ("conv", "weight"): "/kernel",
     ("dense", "weight"): "/kernel",
     ("dense", "bias"): "/bias",
+    ("dense, [in, out]", "weight"): "/kernel",
+    ("dense, [in, out]", "bias"): "/bias",
     ("patches", "weight"): "/kernel",
     ("patches", "bias"): "/bias",
     ("norm", "weight"): "/scale",
@@ -97,7 +111,7 @@ def translate(family: str, name: str) -> tuple[str, str]:
 
 def lay_out(kind: str, tensor: np.ndarray) -> np.ndarray:
     """The tensor in our layout: HWIO for convolutions, [in, out] for dense layers, the same for the rest."""
-    if tensor.ndim < 2 or kind in ("table", "norm"):
+    if tensor.ndim < 2 or kind in ("table", "norm", "dense, [in, out]"):
         return tensor
     if kind == "conv":
         return tensor.transpose(2, 3, 1, 0)
@@ -109,11 +123,24 @@ def lay_out(kind: str, tensor: np.ndarray) -> np.ndarray:
 def translate_all(family: str, tensors: Mapping[str, np.ndarray]) -> Arrays:
     """All tensors under our paths and in our layouts; no two of them may land on one path."""
     translated: Arrays = {}
-    for name, tensor in tensors.items():
+    for name, tensor in _apart(tensors).items():
         path, kind = translate(family, name)
         assert path not in translated, f"{path} is filled twice"
         translated[path] = lay_out(kind, tensor)
     return translated
+
+
+def _apart(tensors: Mapping[str, np.ndarray]) -> Arrays:
+    """The tensors with query, key and value under names of their own where they are stored as one."""
+    apart: Arrays = {}
+    for name, tensor in tensors.items():
+        module, joined, leaf = name.rpartition(".c_attn.")
+        if joined:
+            parts = zip(("query", "key", "value"), np.split(tensor, 3, axis=-1), strict=True)
+            apart |= {f"{module}.c_attn.{part}.{leaf}": values for part, values in parts}
+        else:
+            apart[name] = tensor
+    return apart
 
 
 def flatten(state: nnx.State) -> Arrays:

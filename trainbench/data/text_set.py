@@ -1,4 +1,4 @@
-"""A text set, opened for a masked language model: its tokenizer and its rows of tokens."""
+"""A text set, opened for a language model: its tokenizer and its rows of tokens."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from trainbench.data.prepared import Prepared
 from trainbench.data.reading import Choices, Surroundings, check_splits
 from trainbench.data.settings import TextData
 from trainbench.data.spec import HostBatch
-from trainbench.data.text import Rows
+from trainbench.data.text_rows import Rows
 from trainbench.data.tokenizer import Encoder
 
 
@@ -53,7 +53,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class TextSet:
-    """Rows of a prepared set, tokenised and masked."""
+    """Rows of a prepared set, tokenised."""
 
     settings: TextData
     prepared: Prepared
@@ -75,7 +75,7 @@ class TextSet:
         return self.reading.batches_ahead
 
     def batches(self, batch_size: int, seed: int) -> Iterator[HostBatch]:
-        """The arrays of `MaskedLanguageModel.batch_spec`."""
+        """The arrays of the `batch_spec` of the task that the rows are for."""
         batches = text.train_batches(
             self._records(self.settings.split),
             self.encoder,
@@ -90,7 +90,7 @@ class TextSet:
         return Counted(batches, self.tally)
 
     def held_out(self, batch_size: int) -> Iterator[HostBatch] | None:
-        """As `batches`, but each document once, masked always alike; the last batch may be smaller."""
+        """As `batches`, but each document once, always alike; the last batch may be smaller."""
         if self.settings.held_out is None:
             return None
         records = self._records(self.settings.held_out)
@@ -107,7 +107,7 @@ class TextSet:
 
 
 def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabulary: int) -> TextSet:
-    """The set that `settings` name, for a model of `vocabulary` word pieces.
+    """The set that `settings` name, for a model of `vocabulary` tokens.
 
     Raises:
       UserError: it is not prepared, has not what the settings name, or the tokenizer does not fit the model.
@@ -122,6 +122,7 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         vocabulary,
         surroundings.cache,
         settings.tokenizer,
+        rows.special,
     )
     content = f"{trained.size:,} word pieces, content {trained.hash}"
     if settings.tokenizer is None:
@@ -130,7 +131,7 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         settings=settings,
         prepared=found,
         rows=rows,
-        encoder=Encoder(trained.path),
+        encoder=Encoder(trained.path, rows.special),
         reading=surroundings.reading(settings.workers, settings.threads, choices),
         shard=surroundings.shard,
         bad=surroundings.bad_records(settings.bad_records, found),

@@ -17,6 +17,16 @@ from trainbench.data import wordpiece
 from trainbench.data.wordpiece import CLS, MASK, PAD, SEP, SPECIAL
 from trainbench.errors import UserError
 
+# The one special token of GPT-2's tokenizer, which ends a document (Radford et al. 2019).
+END_OF_TEXT = "<|endoftext|>"
+
+# The special tokens that a tokenizer must have, as alternatives: BERT's for masked language modelling; for a
+# causal model something that ends a document.
+MASKED = (SPECIAL,)
+CAUSAL = ((END_OF_TEXT,), SPECIAL)
+
+Alternatives = tuple[tuple[str, ...], ...]
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -36,7 +46,12 @@ class Trained:
 
 
 def obtain(
-    texts: Callable[[], Iterator[str]], fingerprint: str, vocabulary: int, cache: Path, file: str | None
+    texts: Callable[[], Iterator[str]],
+    fingerprint: str,
+    vocabulary: int,
+    cache: Path,
+    file: str | None,
+    special: Alternatives = MASKED,
 ) -> Trained:
     """The tokenizer in `file`; without one, that of the cache, trained first if it is not there yet.
 
@@ -48,6 +63,8 @@ def obtain(
       vocabulary: tokens that the model knows; as many are trained at most.
       cache: the directory that trained vocabularies are kept below.
       file: a `tokenizer.json`, or a BERT `vocab.txt`, which is taken to be of lower-cased text.
+      special: what the file must have. A vocabulary that is trained is WordPiece and has BERT's, for causal
+        models too.
 
     Raises:
       UserError: the file cannot be used or has more tokens than the model, there is no text to train on, or
@@ -55,7 +72,7 @@ def obtain(
     """
     if file is not None:
         path = Path(file).expanduser()
-        return _fitting(path, vocabulary, f"the file of data.tokenizer={file}")
+        return _fitting(path, vocabulary, f"the file of data.tokenizer={file}", special)
     path = cache / "tokenizers" / f"wordpiece-{vocabulary}-{_settings_hash(fingerprint)}.json"
     with contextlib.suppress(UserError):
         # One that is damaged is as good as none.
@@ -71,11 +88,12 @@ class Encoder:
       UserError: on first use, if the file is missing, is no tokenizer, or lacks a special token.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, special: Alternatives = MASKED) -> None:
         self.path = path
+        self._alternatives = special
 
-    def __reduce__(self) -> tuple[type["Encoder"], tuple[str]]:
-        return Encoder, (self.path,)
+    def __reduce__(self) -> tuple[type["Encoder"], tuple[str, Alternatives]]:
+        return Encoder, (self.path, self._alternatives)
 
     def __call__(self, text: str | bytes) -> np.ndarray:
         """int32 [n], without special tokens; those written out in the text are text like any other.
@@ -96,7 +114,8 @@ class Encoder:
     @functools.cached_property
     def special(self) -> dict[str, int]:
         """Ids of the special tokens, by name."""
-        return {token: self._tokenizer.token_to_id(token) for token in SPECIAL}
+        names = _found(set(self._tokenizer.get_vocab(with_added_tokens=True)), self._alternatives)
+        return {token: self._tokenizer.token_to_id(token) for token in names}
 
     @property
     def pad(self) -> int:
@@ -108,7 +127,8 @@ class Encoder:
 
     @property
     def sep(self) -> int:
-        return self.special[SEP]
+        """Ends a document: [SEP], or GPT-2's <|endoftext|>."""
+        return self.special[SEP if SEP in self.special else END_OF_TEXT]
 
     @property
     def mask(self) -> int:
@@ -116,10 +136,10 @@ class Encoder:
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
-        return _read(Path(self.path))
+        return _read(Path(self.path), self._alternatives)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, special: Alternatives) -> Any:
     """The tokenizer of a file of either format, set to leave texts whole."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -127,7 +147,7 @@ def _read(path: Path) -> Any:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise _unusable(path, why or str(error)) from error
     tokenizer = _from_json(text, path) if text.lstrip().startswith("{") else _from_vocabulary(text, path)
-    _check_special(set(tokenizer.get_vocab(with_added_tokens=True)), path)
+    _check_special(set(tokenizer.get_vocab(with_added_tokens=True)), path, special)
     # Files carry the truncation and padding of the model that they come from.
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -145,27 +165,34 @@ def _from_json(text: str, path: Path) -> Any:
 
 def _from_vocabulary(text: str, path: Path) -> Any:
     tokens = [line.strip() for line in text.splitlines()]
-    _check_special(set(tokens), path)
+    _check_special(set(tokens), path, MASKED)
     return wordpiece.bert({token: index for index, token in enumerate(tokens)})
 
 
-def _check_special(tokens: set[str], path: Path) -> None:
-    missing = [token for token in SPECIAL if token not in tokens]
-    if missing:
-        raise _unusable(path, f"it has no {' and no '.join(missing)}")
+def _found(tokens: set[str], alternatives: Alternatives) -> tuple[str, ...]:
+    """The first of the alternatives that is there in full; the empty one when none is."""
+    return next((names for names in alternatives if tokens.issuperset(names)), ())
 
 
-def _unusable(path: Path, why: str) -> UserError:
+def _check_special(tokens: set[str], path: Path, alternatives: Alternatives) -> None:
+    if not _found(tokens, alternatives):
+        missing = [token for token in alternatives[0] if token not in tokens]
+        raise _unusable(path, f"it has no {' and no '.join(missing)}", alternatives)
+
+
+def _unusable(path: Path, why: str, special: Alternatives = MASKED) -> UserError:
+    needed = ", or ".join(" ".join(names) for names in special)
     return UserError(
         f"the tokenizer data.tokenizer={path} cannot be used: {why}",
-        allowed=f"a tokenizer.json or a BERT vocab.txt that has {' '.join(SPECIAL)}",
+        allowed=f"a tokenizer.json or a BERT vocab.txt that has {needed}",
         fix="data.tokenizer=FILE, or data.tokenizer=null, which trains one on the data",
     )
 
 
-def _fitting(path: Path, vocabulary: int, reason: str) -> Trained:
-    size = Encoder(os.fspath(path)).size
-    if size <= len(SPECIAL):
+def _fitting(path: Path, vocabulary: int, reason: str, special: Alternatives = MASKED) -> Trained:
+    encoder = Encoder(os.fspath(path), special)
+    size = encoder.size
+    if size <= len(encoder.special):
         raise _unusable(path, "it has no token but the special ones")
     if size > vocabulary:
         raise UserError(

@@ -6,6 +6,6 @@ Every family module offers the same names: `Config` (frozen dataclass), `Model` 
 
 from types import ModuleType
 
-from trainbench.models import bert, resnet, vit
+from trainbench.models import bert, gpt2, resnet, vit
 
-FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "bert": bert}
+FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "bert": bert, "gpt2": gpt2}

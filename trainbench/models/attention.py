@@ -1,4 +1,4 @@
-"""Multi-head self-attention of the encoders (Vaswani et al. 2017, section 3.2).
+"""Multi-head self-attention of encoders and decoders (Vaswani et al. 2017, section 3.2).
 
 Legend: B batch, T query tokens, S key tokens, N heads, H head width, D = N x H model width.
 """
@@ -43,8 +43,17 @@ def attend(
     return jnp.einsum("bnts,bsnh->btnh", probabilities, value)
 
 
+def causal_mask(length: int) -> jax.Array:
+    """Bool [T, T], True where a token (row) may look at another (column): at itself and at earlier ones."""
+    positions = jnp.arange(length)
+    return positions[:, None] >= positions
+
+
 class SelfAttention(nnx.Module):
-    """Four dense layers around `attend`; query, key and value stay apart, so that a path names each."""
+    """Four dense layers around `attend`; query, key and value stay apart, so that a path names each.
+
+    `kernel_init` initialises all four, but for the last one where `out_init` is given.
+    """
 
     def __init__(
         self,
@@ -53,13 +62,14 @@ class SelfAttention(nnx.Module):
         *,
         dropout_rate: float,
         kernel_init: Initializer,
+        out_init: Initializer | None = None,
         policy: Policy,
         rngs: nnx.Rngs,
     ) -> None:
         self.query = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
         self.key = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
         self.value = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
-        self.out = dense(width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.out = dense(width, width, kernel_init=out_init or kernel_init, policy=policy, rngs=rngs)
         self.heads = heads
         self.dropout_rate = dropout_rate
 

@@ -116,7 +116,11 @@ class Classifier(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-    """The transformer's two dense layers with exact GELU between (Hendrycks and Gimpel 2016)."""
+    """The transformer's two dense layers with GELU between (Hendrycks and Gimpel 2016).
+
+    `kernel_init` initialises both, but for the second one where `out_init` is given. `approximate_gelu` takes
+    the tanh formula of the paper's section 2, which GPT-2 was trained with, instead of the exact function.
+    """
 
     def __init__(
         self,
@@ -125,15 +129,18 @@ class FeedForward(nnx.Module):
         *,
         inner_dropout_rate: float,
         kernel_init: Initializer,
+        out_init: Initializer | None = None,
+        approximate_gelu: bool = False,
         policy: Policy,
         rngs: nnx.Rngs,
     ) -> None:
         self.up = dense(width, hidden_width, kernel_init=kernel_init, policy=policy, rngs=rngs)
-        self.down = dense(hidden_width, width, kernel_init=kernel_init, policy=policy, rngs=rngs)
+        self.down = dense(hidden_width, width, kernel_init=out_init or kernel_init, policy=policy, rngs=rngs)
         self.dropout = nnx.Dropout(inner_dropout_rate)
+        self.approximate_gelu = approximate_gelu
 
     def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """Transformed tokens [B, T, D]."""
-        hidden = jax.nn.gelu(self.up(inputs), approximate=False)
+        hidden = jax.nn.gelu(self.up(inputs), approximate=self.approximate_gelu)
         hidden = self.dropout(hidden, deterministic=not train, rngs=rngs)
         return self.down(hidden)
