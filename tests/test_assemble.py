@@ -112,6 +112,41 @@ def test_several_steps_in_a_call_are_several_steps():
     assert result.throughput.samples_per_s == pytest.approx(2560)
 
 
+@pytest.mark.parametrize(("accumulation", "micro_batch"), [(1, 4096), (64, 64)])
+def test_accumulation_is_recorded_and_compared_with_that_of_published_runs(accumulation, micro_batch):
+    """Published runs of BERT-Large at 512 tokens on an A100 accumulate too, more often and from fewer."""
+    run = ["model=bert_large", "sequence_length=512", "batch_size=4096"]
+    run += [f"gradient_accumulation={accumulation}"]
+    result = assemble(parts_of("NVIDIA A100-SXM4-80GB", 1, 40.0, *run), OK)
+    assert result.workload.gradient_accumulation == accumulation
+    assert result.throughput.samples_per_s == pytest.approx(4096 / 40.0)
+    here = {
+        text.partition(":")[0]: text.rpartition(", here ")[2] for text in result.comparisons[0].differences
+    }
+    assert here["gradient accumulation"] == str(accumulation)
+    assert here["batch per chip"] == str(micro_batch)
+
+
+@pytest.mark.parametrize(
+    ("loops", "said"),
+    [
+        (["gradient_accumulation=4"], "gradient_accumulation: XLA:CPU runs convolutions"),
+        (["steps_per_call=2"], "steps_per_call: XLA:CPU runs convolutions"),
+        (
+            ["gradient_accumulation=4", "steps_per_call=2"],
+            "steps_per_call, gradient_accumulation: XLA:CPU runs convolutions",
+        ),
+    ],
+)
+def test_convolutions_in_a_loop_on_a_cpu_are_told(loops, said):
+    def warnings(*overrides):
+        on_cpu = Devices((FakeDevice(),), "cpu", "cpu", None)
+        return assemble(parts_of("cpu", 1, 1.0, *overrides, devices=on_cpu), OK).warnings
+
+    assert [line for line in warnings(*loops) if line.startswith(said)]
+    assert not [line for line in (*warnings(), *warnings("model=vit_tiny", *loops)) if "convolutions" in line]
+
+
 def test_text_counts_tokens():
     result = assemble(parts_of("NVIDIA H100 80GB HBM3", 1, 0.1, "model=bert_large", "batch_size=32"), OK)
     assert result.throughput.tokens_per_s == pytest.approx(320 * 128)

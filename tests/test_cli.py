@@ -120,6 +120,24 @@ def test_host_fed_and_several_steps_per_call(run, tmp_path):
     assert record["timing"]["timed_steps"] == 12
 
 
+def test_accumulation_with_several_steps_per_call(run, tmp_path):
+    done = run(
+        *("model=vit_tiny", "input=host", "gradient_accumulation=3", "steps_per_call=2", "batch_size=12"),
+        *(*FAST, "hydra.run.dir=out"),
+    )
+    assert done.returncode == 0, done.stderr
+    record = result_of(tmp_path / "out")
+    work = record["workload"]
+    assert (work["batch_size"], work["gradient_accumulation"], work["global_batch_size"]) == (12, 3, 12)
+    assert record["timing"]["timed_steps"] == 6
+    assert record["timing"]["compilations_in_window"] == 0
+    assert record["timing"]["implicit_transfers_in_window"] == 0
+    assert record["compile"]["donated"] is True
+    per_sample = record["compile"]["program_flops"] / 12
+    assert per_sample == pytest.approx(work["flops_per_sample"], rel=0.02)
+    assert "12 per device in 3 micro-batches of 4, 12 global" in done.stdout
+
+
 def test_the_second_run_finds_its_program_in_the_cache(run, tmp_path):
     arguments = ("model=vit_tiny", "batch_size=5", *FAST)
     first, second = (run(*arguments, f"hydra.run.dir={name}") for name in ("first", "second"))
@@ -244,6 +262,13 @@ def test_hydras_own_options_work_and_mix_with_overrides(command_line, tmp_path, 
     code, output, _ = command_line(*arguments)
     assert code == 0
     assert shown in output
+
+
+@pytest.mark.parametrize("key", ["price", "price_per_hour"])
+def test_a_price_may_be_given_in_short(command_line, key):
+    code, output, _ = command_line(f"{key}=2.5", "--cfg", "job")
+    assert code == 0
+    assert "price_per_hour: 2.5" in output
 
 
 def test_hydras_info_works(run):
@@ -444,8 +469,8 @@ def test_termination_saves_what_there_is_like_ctrl_c(environment, tmp_path):
     arguments = ["model=resnet_tiny", "batch_size=8", "steps=20000", "warmup=1"]
     with running_until("measuring block", arguments, environment, tmp_path) as process:
         process.terminate()
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors + (tmp_path / "out/result.json").read_text()
     assert result_of(tmp_path / "out")["throughput"] is not None
 
 
@@ -462,3 +487,40 @@ def test_a_configuration_directory_that_is_not_there_is_named(command_line):
     code, _, errors = command_line("--config-dir", "/nosuch", "model=resnet_tiny")
     assert code == 2
     assert "--config-dir /nosuch is not a directory" in errors
+
+
+def test_a_published_figure_is_run_again_and_answered(run, tmp_path):
+    figure = "vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch"
+    done = run(
+        f"reproduce={figure}", "batch_size=1", "measure=quick", "steps=2", "warmup=1", "hydra.run.dir=out"
+    )
+    assert done.returncode == 0, done.stderr
+    record = result_of(tmp_path / "out")
+    assert record["config"]["reproduce"] == figure
+    assert record["workload"]["model"] == "vit_ti16"
+    answer = record["reproduction"]
+    assert (answer["reference_id"], answer["verdict"]) == (figure, "another machine")
+    assert answer["deviation"] == pytest.approx(answer["measured"] / 2299.56 - 1, rel=1e-3)
+    assert any("batch per chip: published 512, here 1" in text for text in answer["differences"])
+    assert "reproduce    another machine" in done.stdout
+    assert (tmp_path / "out/published.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reproduce=nosuch"], "is not the id of a published figure"),
+        (["reproduce=gpt-2-13b-tpu-v3-x256-na-jax"], "is not built here"),
+        (["reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch", "model=vit_b16"], "was measured with"),
+        (["reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch", "reference.extra=no.csv"], "no.csv"),
+        (["reproduce=[1,2]"], "is not the id"),
+        (["model=vit_tiny", "price_per_hour=free"], "price_per_hour=free"),
+        (["model=vit_tiny", "price=0"], "price_per_hour=0"),
+    ],
+)
+def test_mistakes_about_published_figures_are_one_screen(command_line, arguments, words):
+    code, output, errors = command_line(*arguments)
+    assert code == 2
+    assert words in errors
+    assert len(errors.splitlines()) <= 10
+    assert not output

@@ -281,7 +281,7 @@ class Evaluation(Section):
     metric: Literal["accuracy", "masked_accuracy"]
     value: float = Field(ge=0, le=1, description="fraction of the predictions that are right")
     loss: float | None = Field(default=None, description="mean cross-entropy of the predictions, nats")
-    samples: Count = Field(description="predictions: images, or masked tokens")
+    samples: Count = Field(description="predictions: images, tokens, or masked tokens")
     split: str
 
 
