@@ -83,6 +83,8 @@ def test_on_a_cpu_the_step_is_one_that_it_can_bear():
     found = expanded(BERT, on=CPU)
     assert int(found["batch_size"]) < 32
     assert found["gradient_accumulation"] == "1"
+    assert (found["steps"], found["warmup"]) == ("6", "1"), "BERT-Large takes seconds a sequence"
+    assert "steps" not in expanded(RESNET, on=CPU)
     tf32 = next(figure for figure in FIGURES if figure.precision == "tf32" and can_run(figure))
     assert expanded(tf32.id, on=CPU)["precision"] == "fp32"
     assert expanded(tf32.id, on=A100)["precision"] == "tf32"
@@ -202,6 +204,14 @@ def test_remaining_differences_are_listed():
     found = reproduce.judge(figures.find(RESNET), facts(1200, batch_size=64), (1190, 1210))
     assert any("batch per chip: published 256, here 64" in text for text in found.differences)
     assert found.source.startswith("NVIDIA/DeepLearningExamples")
+
+
+@pytest.mark.parametrize(("name", "listed"), [("photos", True), ("imagenet2012", False), (None, False)])
+def test_a_stand_in_for_the_data_set_is_listed(name, listed):
+    row = next(figure for figure in FIGURES if can_run(figure) and figure.dataset == "ImageNet-1k")
+    ran = facts(100, model=row.model, data="real", dataset=name)
+    found = reproduce.judge(replace(row, data="real"), ran, None)
+    assert ("data set: published ImageNet-1k, here photos" in found.differences) == listed
 
 
 def test_what_counts_as_runnable_is_what_is_built():

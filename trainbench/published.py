@@ -38,6 +38,7 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
         data="real" if config.input in ("real", "all") else "synthetic",
+        dataset=workload.data,
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
     )
 

@@ -13,6 +13,7 @@ from trainbench import config, shipped
 from trainbench.autos import CPU_FLOPS_PER_STEP
 from trainbench.data.settings import SYNTHETIC, SyntheticData
 from trainbench.errors import UserError
+from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.model_flops import flops_per_sample
 from trainbench.reference import figures, match, vocabulary
 from trainbench.reference.differences import RunFacts, differences, same_accelerator, same_board
@@ -203,7 +204,10 @@ def _is_prepared(group: str, given: Mapping[str, str]) -> bool:
 
 
 def _on_a_cpu(figure: Figure, batch: int | None) -> dict[str, str]:
-    """A batch whose step takes seconds, no accumulation, and a precision that a CPU has."""
+    """A batch whose step takes seconds, no accumulation, and a precision that a CPU has.
+
+    Where one sample takes many seconds already, no more steps than an interval needs.
+    """
     found = {"gradient_accumulation": "1"}
     if PRECISIONS.get(figure.precision or "") == "tf32":
         found["precision"] = "fp32"
@@ -213,4 +217,6 @@ def _on_a_cpu(figure: Figure, batch: int | None) -> dict[str, str]:
     smaller = batch // figure.accumulation
     while smaller > 1 and smaller * flops > CPU_FLOPS_PER_STEP:
         smaller //= 2
+    if smaller * flops > CPU_FLOPS_PER_STEP:
+        found |= {"steps": str(MIN_BLOCKS_FOR_INTERVAL), "warmup": "1"}
     return found | {"batch_size": str(smaller)}

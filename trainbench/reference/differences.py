@@ -36,6 +36,7 @@ class RunFacts:
       precision: bf16, fp32, tf32 or bf16_full.
       batch_size: samples per device and optimizer step; a micro-batch is 1/gradient_accumulation of it.
       data: "synthetic" or "real".
+      dataset: the name of a real data set, where known.
       optimizer: its name, lower case.
       chip_id: id in chips.yaml; None on a CPU or an accelerator that is not in it.
       accelerator: what to call the hardware where `chip_id` is None ("CPU", or the device kind).
@@ -57,6 +58,7 @@ class RunFacts:
     accelerator: str | None = None
     gradient_accumulation: int = 1
     data: str = "synthetic"
+    dataset: str | None = None
     framework: str = "JAX (Flax NNX)"
     devices_per_chip: int = 1
 
@@ -148,6 +150,15 @@ def _data(run: RunFacts, figure: Figure) -> Difference | None:
     return _words("data", figure.data or "not stated", run.data, MATERIAL)
 
 
+def _dataset(run: RunFacts, figure: Figure) -> Difference | None:
+    both_real = run.data == figure.data == "real"
+    if not (both_real and run.dataset and figure.dataset) or _letters(run.dataset) == _letters(
+        figure.dataset
+    ):
+        return None
+    return _words("data set", figure.dataset, run.dataset, LISTED)
+
+
 def _evaluation(run: RunFacts, figure: Figure) -> Difference | None:
     # 10-25 % on common systems, up to half of the time where evaluation is slow.
     if not figure.includes_evaluation:
@@ -203,6 +214,7 @@ _RULES: tuple[Callable[[RunFacts, Figure], Difference | None], ...] = (
     _batch,
     _accumulation,
     _data,
+    _dataset,
     _evaluation,
     _chips,
     _padding,
@@ -211,6 +223,11 @@ _RULES: tuple[Callable[[RunFacts, Figure], Difference | None], ...] = (
     _optimizer,
     _framework,
 )
+
+
+def _letters(name: str) -> str:
+    """The letters that a name begins with: "imagenet" of "ImageNet-1k" and of "imagenet2012"."""
+    return re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
 
 
 def _first_word(framework: str) -> str:
