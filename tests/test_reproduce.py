@@ -11,9 +11,10 @@ from trainbench.hardware import chips
 from trainbench.reference import figures, vocabulary
 from trainbench.reference.differences import RunFacts
 from trainbench.training.device import Devices
+from trainbench.training.precision import Precision, check_supported
 
 FIGURES = figures.load()
-RESNET = "resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"
+RESNET = "resnet-50-v1-5-a100-x1-fp16-amp-r224-pytorch"
 BERT = "bert-large-a100-x1-fp16-amp-s512-pytorch"
 TPU = "bert-large-tpu-v3-x32-bf16-s512-tensorflow"
 VIT = "vit-b-16-a100-x8-bf16-r224-jax-flax"
@@ -26,6 +27,7 @@ def devices(kind):
 
 
 V100, A100 = devices("Tesla V100-SXM2-16GB"), devices("NVIDIA A100-SXM4-80GB")
+TPU_V3 = devices("TPU v3")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def no_data_sets(tmp_path, monkeypatch):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
 
 
-def expanded(figure_id, *overrides, on=V100):
+def expanded(figure_id, *overrides, on=A100):
     found = reproduce.expand([f"reproduce={figure_id}", *overrides], on)
     return dict(override.split("=", 1) for override in found)
 
@@ -75,7 +77,7 @@ def test_gpt2_rows_can_be_run():
 
 def test_the_batch_of_a_chip_is_divided_among_its_devices():
     assert figures.find(TPU).micro_batch_per_chip == 28
-    assert expanded(TPU, on=devices("TPU v3"))["batch_size"] == "14"
+    assert expanded(TPU, on=TPU_V3)["batch_size"] == "14"
     assert expanded(TPU, on=A100)["batch_size"] == "28"
 
 
@@ -127,8 +129,8 @@ def test_enough_rows_can_be_run_and_each_makes_a_valid_request():
 
 
 def test_an_unknown_figure_names_the_nearest_ones():
-    with pytest.raises(UserError, match="resnet-50-v1-5-v100-x1-fp16-amp-r224") as caught:
-        expanded("resnet-50-v1-5-v100-x1-fp16-amp-r224")
+    with pytest.raises(UserError, match="resnet-50-v1-5-a100-x1-fp16-amp-r224") as caught:
+        expanded("resnet-50-v1-5-a100-x1-fp16-amp-r224")
     assert "pytorch" in caught.value.fix or "pytorch" in caught.value.allowed
 
 
@@ -155,28 +157,75 @@ def facts(rate, **changes):
         optimizer="sgd",
         num_chips=1,
         samples_per_s_per_chip=rate,
-        chip_id="v100-sxm2-16gb",
+        chip_id="a100-sxm4-80gb",
     )
     return replace(ran, **changes)
 
 
 @pytest.mark.parametrize(
-    ("rate", "half_width", "verdict", "words"),
+    ("deviation", "half_width", "verdict", "words"),
     [
-        (1200, 12, "reproduced", "within 1.0%"),
-        (1110, 5, "reproduced", "within 7.9%"),
-        (1000, 5, "not reproduced", "slower by 16.7%"),
-        (1500, 5, "not reproduced", "faster by 25.0%"),
-        (1090, 30, "not judged", "crosses the limit"),
+        (0.0, 0.01, "reproduced", "within 1.0%"),
+        (-0.075, 0.005, "reproduced", "within 8.0%"),
+        (-0.2, 0.005, "not reproduced", "slower"),
+        (0.25, 0.005, "not reproduced", "faster"),
+        (-0.09, 0.03, "not judged", "crosses the limit"),
     ],
 )
-def test_the_verdict_holds_for_the_whole_interval(rate, half_width, verdict, words):
-    found = reproduce.judge(figures.find(RESNET), facts(rate), (rate - half_width, rate + half_width))
+def test_the_verdict_holds_for_the_whole_interval(deviation, half_width, verdict, words):
+    published = figures.find(RESNET).value_per_chip
+    rate, half = published * (1 + deviation), published * half_width
+    found = reproduce.judge(figures.find(RESNET), facts(rate), (rate - half, rate + half))
     assert found.verdict == verdict
     assert words in found.verdict_reason
-    assert found.deviation == pytest.approx(rate / 1200 - 1)
-    assert found.measured == rate
-    assert found.value == 1200
+    assert "open in its source: data" in found.verdict_reason or verdict == "not judged"
+    assert found.deviation == pytest.approx(deviation)
+    assert (found.measured, found.value) == (rate, published)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 16},
+        {"precision": "fp32"},
+        {"num_chips": 64},
+        {"gradient_accumulation": 8, "batch_size": 8 * 256},
+    ],
+)
+def test_under_other_conditions_a_figure_is_neither_reproduced_nor_not(changes):
+    for rate in (1000.0, 2470.0):
+        found = reproduce.judge(figures.find(RESNET), facts(rate, **changes), (rate - 1, rate + 1))
+        assert found.verdict == "other conditions"
+
+
+def test_a_figure_with_evaluation_in_its_time_is_not_judged_by_a_run_without():
+    row = replace(figures.find(RESNET), includes_evaluation=True)
+    assert reproduce.judge(row, facts(2470), (2460, 2480)).verdict == "other conditions"
+
+
+def test_a_chip_without_bfloat16_is_told_so_before_anything_runs():
+    row = "resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"
+    with pytest.raises(UserError, match="no bfloat16 units"):
+        expanded(row, on=V100)
+    assert expanded(row, "precision=fp32", on=V100)["precision"] == "fp32"
+    assert expanded("resnet-50-v1-5-v100-x1-fp32-r224-pytorch", on=V100)["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("machine", [CPU, V100, A100, TPU_V3], ids=["CPU", "V100", "A100", "TPU v3"])
+def test_whatever_is_expanded_for_a_chip_is_supported_by_it(machine):
+    for figure in FIGURES:
+        if figure.missing():
+            continue
+        try:
+            found = expanded(figure.id, on=machine)
+        except UserError:
+            continue
+        check_supported(precision(found["precision"]), machine)
+
+
+def precision(name):
+    content = shipped.read("precision", name)
+    return Precision.of(**content)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +233,12 @@ def test_the_verdict_holds_for_the_whole_interval(rate, half_width, verdict, wor
     [
         ({"chip_id": None, "accelerator": "CPU"}, "a CPU"),
         ({"chip_id": "h100-sxm5-80gb"}, "h100-sxm5-80gb"),
+        ({"chip_id": "a100-sxm4-40gb"}, "a100-sxm4-40gb"),
         ({"chip_id": None, "accelerator": "Radeon"}, "Radeon"),
     ],
 )
 def test_another_machine_gets_a_ratio_per_chip_and_no_verdict_on_the_figure(changes, words):
-    found = reproduce.judge(figures.find(RESNET), facts(600, **changes), (590, 610))
+    found = reproduce.judge(figures.find(RESNET), facts(1235, **changes), (1230, 1240))
     assert found.verdict == "another machine"
     assert "0.5 x" in found.verdict_reason
     assert words in found.verdict_reason
@@ -201,7 +251,7 @@ def test_a_run_without_a_rate_or_of_another_model_is_not_judged():
 
 
 def test_remaining_differences_are_listed():
-    found = reproduce.judge(figures.find(RESNET), facts(1200, batch_size=64), (1190, 1210))
+    found = reproduce.judge(figures.find(RESNET), facts(2470, batch_size=64), (2460, 2480))
     assert any("batch per chip: published 256, here 64" in text for text in found.differences)
     assert found.source.startswith("NVIDIA/DeepLearningExamples")
 

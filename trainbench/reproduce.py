@@ -16,7 +16,7 @@ from trainbench.errors import UserError
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.model_flops import flops_per_sample
 from trainbench.reference import figures, match, vocabulary
-from trainbench.reference.differences import RunFacts, differences, same_accelerator, same_board
+from trainbench.reference.differences import RunFacts, differences, same_chip
 from trainbench.reference.figure import Figure
 from trainbench.results import record
 from trainbench.training.compile import cache_directory
@@ -27,8 +27,8 @@ from trainbench.training.device import Devices, local_devices
 # and a little.
 TOLERANCE = 0.10
 
-# Precision as published -> the policy here that computes alike. fp16 and bf16 run at the same peak, and
-# what calls itself FP32 on an Ampere GPU may have been TF32.
+# Precision as published -> the policy here that computes alike. Where a GPU has both, fp16 and bf16 run at
+# the same peak; what calls itself FP32 on an Ampere GPU may have been TF32.
 PRECISIONS = {
     "fp32": "fp32",
     "fp32 or tf32": "tf32",
@@ -108,7 +108,9 @@ def judge(figure: Figure, run: RunFacts, interval: tuple[float, float] | None) -
     )
 
 
-def _verdict(figure: Figure, run: RunFacts, interval: tuple[float, float] | None) -> tuple[Any, str]:
+def _verdict(
+    figure: Figure, run: RunFacts, interval: tuple[float, float] | None
+) -> tuple[record.ReproductionVerdict, str]:
     published, measured = figure.samples_per_s_per_chip, run.samples_per_s_per_chip
     assert published is not None
     if measured is None:
@@ -116,27 +118,31 @@ def _verdict(figure: Figure, run: RunFacts, interval: tuple[float, float] | None
     if not match.comparable(run, figure):
         return "not judged", f"{run.model} at this size is not what was measured"
     ratio = f"{measured / published:.3g} x the published rate per chip"
-    if not (same_accelerator(run, figure) and same_board(run, figure)):
-        where = (
-            "a CPU, at a batch and a number of steps that it can bear"
-            if run.accelerator == "CPU"
-            else run.chip_id
-        )
-        return "another machine", f"{ratio}, on {where or run.accelerator}; published on {figure.label}"
-    low, high = (end / published - 1 for end in interval or (measured, measured))
-    within = f"within {max(abs(low), abs(high)):.1%} of it, interval included"
-    if low >= -TOLERANCE and high <= TOLERANCE:
-        return "reproduced", f"{ratio}, {within}"
-    if low > TOLERANCE or high < -TOLERANCE:
-        way = "faster" if low > 0 else "slower"
-        return (
-            "not reproduced",
-            f"{ratio}: {way} by {abs(measured / published - 1):.1%}, more than {TOLERANCE:.0%}",
-        )
-    return (
-        "not judged",
-        f"{ratio}; its interval, {low:+.1%} to {high:+.1%}, crosses the limit of {TOLERANCE:.0%}",
+    if not same_chip(run, figure):
+        bearable = "a CPU, at a batch and a number of steps that it can bear"
+        where = bearable if run.accelerator == "CPU" else run.chip_id or run.accelerator
+        return "another machine", f"{ratio}, on {where}; published on {figure.label}"
+    material = [difference for difference in differences(run, figure) if difference.material]
+    other = [difference for difference in material if difference.stated]
+    if other:
+        count = f"{len(other)} condition{'s' * (len(other) > 1)}"
+        return "other conditions", f"{ratio}, with {count} that move throughput unlike the published ones"
+    verdict, reason = _within(published, interval or (measured, measured))
+    unsaid = (
+        f"; open in its source: {', '.join(d.text.partition(':')[0] for d in material)}" if material else ""
     )
+    return verdict, f"{ratio}: {reason}{unsaid}"
+
+
+def _within(published: float, interval: tuple[float, float]) -> tuple[record.ReproductionVerdict, str]:
+    """Whether a whole interval lies inside or outside the tolerance around the published rate."""
+    low, high = (end / published - 1 for end in interval)
+    ends = f"{low:+.1%} to {high:+.1%} with its interval"
+    if low >= -TOLERANCE and high <= TOLERANCE:
+        return "reproduced", f"within {max(abs(low), abs(high)):.1%}, interval included"
+    if low > TOLERANCE or high < -TOLERANCE:
+        return "not reproduced", f"{'faster' if low > 0 else 'slower'}, {ends}, more than {TOLERANCE:.0%}"
+    return "not judged", f"{ends}, which crosses the limit of {TOLERANCE:.0%}"
 
 
 def _extra(given: Mapping[str, str]) -> Path | None:
@@ -186,11 +192,28 @@ def _on_this_machine(figure: Figure, devices: Devices, given: Mapping[str, str])
     if figure.data == "real" and not _is_prepared(_data(figure), given):
         found["data"] = IMAGES_STAND_IN if _data(figure) == IMAGES else TEXT_STAND_IN
     batch = _batch_per_chip(figure)
+    tf32 = PRECISIONS.get(figure.precision or "") == "tf32"
+    if tf32 and (devices.platform == "cpu" or (devices.chip and devices.chip.peak_tflops["tf32"] is None)):
+        found["precision"] = "fp32"
     if devices.platform == "cpu":
         found |= _on_a_cpu(figure, batch)
-    elif devices.chip is not None and batch is not None and batch % devices.chip.jax_devices_per_chip == 0:
+    else:
+        _check_has_units(figure, devices, given)
+    if devices.chip is not None and batch is not None and batch % devices.chip.jax_devices_per_chip == 0:
         found["batch_size"] = str(batch // devices.chip.jax_devices_per_chip)
     return found
+
+
+def _check_has_units(figure: Figure, devices: Devices, given: Mapping[str, str]) -> None:
+    """Refuse a 16-bit figure where bfloat16, which stands for fp16 here, is no speed of the chip."""
+    lacks = devices.chip is not None and devices.chip.peak_tflops["bf16"] is None
+    if lacks and devices.chip and figure.precision_class == "16-bit" and "precision" not in given:
+        raise UserError(
+            f"reproduce={figure.id} was measured in {figure.precision}; {devices.chip.name} has no bfloat16 "
+            "units, and training in fp16 is not built here",
+            allowed="figures in fp32 on this chip, or a precision of your own",
+            fix=f"reproduce={figure.id} precision=fp32, or references chip={devices.chip.id} precision=fp32",
+        )
 
 
 def _is_prepared(group: str, given: Mapping[str, str]) -> bool:
@@ -204,13 +227,11 @@ def _is_prepared(group: str, given: Mapping[str, str]) -> bool:
 
 
 def _on_a_cpu(figure: Figure, batch: int | None) -> dict[str, str]:
-    """A batch whose step takes seconds, no accumulation, and a precision that a CPU has.
+    """A batch whose step takes seconds, and no accumulation.
 
     Where one sample takes many seconds already, no more steps than an interval needs.
     """
     found = {"gradient_accumulation": "1"}
-    if PRECISIONS.get(figure.precision or "") == "tf32":
-        found["precision"] = "fp32"
     flops = flops_per_sample(figure)
     if batch is None or flops is None:
         return found

@@ -84,6 +84,11 @@ class Difference:
         """Whether it forbids to call the comparison like-for-like."""
         return self.weight >= MATERIAL
 
+    @property
+    def stated(self) -> bool:
+        """Whether the source says its side of it, so that it is known to differ."""
+        return "not stated" not in self.text
+
 
 def differences(run: RunFacts, figure: Figure) -> tuple[Difference, ...]:
     """Every condition that differs between run and figure, the material ones first."""
@@ -102,6 +107,13 @@ def same_board(run: RunFacts, figure: Figure) -> bool:
     return not published or not here or published == here
 
 
+def same_chip(run: RunFacts, figure: Figure) -> bool:
+    """Whether the figure can be of the run's own chip: family, board and memory, as far as they are known."""
+    memory = memory_gb(figure.board), memory_gb(run.chip_id or "")
+    same_memory = None in memory or memory[0] == memory[1]
+    return same_accelerator(run, figure) and same_board(run, figure) and same_memory
+
+
 def _lightness(difference: Difference) -> int:
     return -difference.weight
 
@@ -113,9 +125,7 @@ def _words(what: str, published: object, here: object, weight: int) -> Differenc
 def _accelerator(run: RunFacts, figure: Figure) -> Difference | None:
     if run.chip_id is None:
         return Difference(f"accelerator: {run.accelerator or 'unknown'}, published {figure.label}", MATERIAL)
-    memory = memory_gb(figure.board), memory_gb(run.chip_id)
-    same_memory = None in memory or memory[0] == memory[1]
-    if same_accelerator(run, figure) and same_board(run, figure) and same_memory:
+    if same_chip(run, figure):
         return None
     return _words("accelerator", figure.label, run.chip_id, LISTED)
 

@@ -307,6 +307,11 @@ class Comparison(Section):
     )
 
 
+ReproductionVerdict = Literal[
+    "reproduced", "not reproduced", "other conditions", "another machine", "not judged"
+]
+
+
 class Reproduction(Section):
     """The answer to `reproduce=ID`: the published figure and this run, per chip."""
 
@@ -315,7 +320,7 @@ class Reproduction(Section):
     value: Quantity = Field(description="published samples per second and chip")
     measured: Quantity | None = Field(default=None, description="samples/s per chip of this run")
     deviation: float | None = Field(default=None, description="measured / value - 1")
-    verdict: Literal["reproduced", "not reproduced", "another machine", "not judged"]
+    verdict: ReproductionVerdict
     verdict_reason: str
     differences: tuple[str, ...] = Field(default=(), description="what remains, the material ones first")
     source: str
