@@ -63,6 +63,10 @@ def test_one_claim_is_shown_with_every_source(shown, arguments):
 def test_json_has_every_claim_with_its_numbers_and_sources(shown):
     content = json.loads(shown("--json"))
     assert [one["claim"]["id"] for one in content["claims"]] == IDS
+    by_id = {one["claim"]["id"]: one for one in content["claims"]}
+    assert by_id["resnet50-v3-over-v100"]["like_for_like"]
+    assert not by_id["bert-large-v3-over-v100"]["like_for_like"]
+    assert by_id["resnet50-tpu-v3"]["deciding_check"] == "images per TensorCore (half a chip)"
     first = content["claims"][0]["checks"][0]
     assert first["word"] == "contradicted"
     assert first["found"][0]["sources"][0]["id"].startswith("bert-large-v100")
@@ -192,3 +196,51 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(shown, tmp_path, monke
         shown("--markdown", page)
     assert page.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["claims.md"]
+
+
+def test_the_table_of_all_claims_shows_the_check_that_decided(shown, tmp_path):
+    shown("--markdown", tmp_path / "claims.md")
+    (row,) = [
+        line for line in (tmp_path / "claims.md").read_text().splitlines() if "(#resnet50-tpu-v3)" in line
+    ]
+    assert "| images per TensorCore (half a chip): " in row
+    assert "4 of 5 agree" in row
+
+
+def test_every_claim_names_its_sources_with_dates_on_one_line(shown):
+    blocks = [" ".join(block.split()) for block in shown().split("\n\n")[1:-1]]
+    assert len(blocks) == len(IDS)
+    for block in blocks:
+        sources = block.rpartition(" sources: ")[2]
+        assert "(" in sources
+        assert sources.count("(") <= 4
+    assert blocks[IDS.index("bert-large-tpu-v3")].endswith(
+        "sources: mlcommons/training_results_v0.7 (2020-07-09)"
+    )
+
+
+def test_checks_on_the_same_pairs_say_so_and_count_rows_beside_pairs(shown):
+    output = " ".join(shown("tpu-5-50x").split())
+    assert "(3 pairs of 3 rows with 1 row, 0 of 3 agree)" in output
+    assert "TPU v3 / V100, resnet50 only" in output
+    assert output.count("; the same pairs as 'vision: ResNet, ViT'") == 2
+
+
+def test_ratios_per_dollar_print_both_prices_with_provider_date_and_host(shown):
+    output = " ".join(shown("tpu-per-dollar").split())
+    prices = output.partition("divided by: ")[2].partition(" conditions: ")[0].split("; ")
+    assert len(prices) > 10
+    for price in prices:
+        assert "$" in price
+        assert "undated" in price or "20" in price
+        assert "host" in price
+    assert "prices are undated" in output.partition("conditions, ")[2][:80].lower()
+    assert "pairs with prices that are not known to be alike" in output
+
+
+def test_a_verdict_on_evidence_that_is_not_like_for_like_says_so(shown, tmp_path):
+    said = "NOT SUPPORTED, on evidence that is not like for like"
+    assert said in shown("bert-large-v3-over-v100")
+    assert said not in shown("resnet50-v3-over-v100")
+    shown("--html", tmp_path / "claims.html")
+    assert "not supported, on evidence that is not like for like" in (tmp_path / "claims.html").read_text()

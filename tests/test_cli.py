@@ -271,6 +271,14 @@ def test_a_price_may_be_given_in_short(command_line, key):
     assert "price_per_hour: 2.5" in output
 
 
+@pytest.mark.parametrize("prices", [["price=1", "price_per_hour=2"], ["price_per_hour=2", "price=1"]])
+def test_a_price_that_is_given_twice_is_refused(command_line, prices):
+    code, output, errors = command_line("model=vit_tiny", *prices)
+    assert code == 2
+    assert "price and price_per_hour are one key" in errors
+    assert not output
+
+
 def test_hydras_info_works(run):
     done = run("--info", "defaults")  # in a process of its own, since it changes the root logger
     assert done.returncode == 0
@@ -514,6 +522,8 @@ def test_a_published_figure_is_run_again_and_answered(run, tmp_path):
         (["reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch", "model=vit_b16"], "was measured with"),
         (["reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch", "reference.extra=no.csv"], "no.csv"),
         (["reproduce=[1,2]"], "is not the id"),
+        (["reproduce="], "python -m trainbench references"),
+        (["reproduce=''"], "reproduce= names no figure"),
         (["model=vit_tiny", "price_per_hour=free"], "price_per_hour=free"),
         (["model=vit_tiny", "price=0"], "price_per_hour=0"),
     ],

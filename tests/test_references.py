@@ -2,7 +2,9 @@
 
 import csv
 import io
+import itertools
 import json
+import shlex
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import pytest
 from trainbench import references
 from trainbench.cli import main
 from trainbench.errors import UserError
-from trainbench.reference import columns, figures, listing
+from trainbench.reference import columns, figures, listing, select
 
 OWN = "id,model,task,accelerator,num_chips,image_size,metric,value,source\n"
 ROW = "mine,resnet50,image_classification,A100,8,224,images/sec,16000,me\n"
@@ -46,6 +48,72 @@ def test_filters_take_lists_aliases_classes_and_any_case(capsys):
     assert all(by_id[name].precision is None for name in ids(capsys, "precision=none"))
     assert all("mlcommons" in by_id[name].repository for name in ids(capsys, "source=mlcommons"))
     assert all(by_id[name].num_chips == 4 for name in ids(capsys, "num_chips=4"))
+
+
+def test_a_precision_finds_its_class_with_the_exact_kind_first_and_says_so(capsys):
+    by_id = {figure.id: figure for figure in figures.load()}
+    asked = ("model=bert_large", "precision=BF16")
+    found = [by_id[name].precision for name in ids(capsys, *asked)]
+    assert found == sorted(found, key=lambda kind: kind != "bf16")
+    assert set(found) == {"bf16", "fp16", "fp16-amp"}
+    last = "fp16 and fp16-amp count as the same class; precision==bf16 lists no other kind."
+    assert " ".join(shown(capsys, *asked).split()).endswith(last)
+
+
+def test_the_issues_own_question_is_answered_in_the_class(capsys):
+    asked = ("model=resnet50", "accelerator=A100", "precision=bf16")
+    text = shown(capsys, *asked)
+    assert text.endswith(
+        "precision=bf16: fp16 and fp16-amp count as the same class; none here is bf16 exactly.\n"
+    )
+    assert set(ids(capsys, *asked)) == set(ids(capsys, *asked[:2], "precision=16-bit"))
+
+
+def test_two_equal_signs_ask_for_the_very_word(capsys):
+    by_id = {figure.id: figure for figure in figures.load()}
+    found = ids(capsys, "model=bert_large", "precision==bf16")
+    assert {by_id[name].precision for name in found} == {"bf16"}
+    assert "same class" not in shown(capsys, "model=bert_large", "precision==bf16")
+    assert "same class" not in shown(capsys, "model=bert_large", "precision=16-bit")
+    assert {by_id[name].repository for name in ids(capsys, "source==karpathy/llm.c")} == {"karpathy/llm.c"}
+
+
+def test_numbers_are_compared_as_numbers(capsys):
+    by_id = {figure.id: figure for figure in figures.load()}
+    assert {by_id[name].value for name in ids(capsys, "value=938.0")} == {938}
+    odd = max(by_id.values(), key=lambda figure: len(str(figure.value)))
+    assert odd.id in ids(capsys, f"value={select.cell(odd, 'value')}")
+    counts = {figure.num_chips for figure in by_id.values()} - {None}
+    for word, kept in (
+        ("num_chips>8", {count for count in counts if count > 8}),
+        ("num_chips=>8", {count for count in counts if count > 8}),
+        ("num_chips>=8", {count for count in counts if count >= 8}),
+        ("num_chips<8", {count for count in counts if count < 8}),
+        ("num_chips<=8", {count for count in counts if count <= 8}),
+    ):
+        assert {by_id[name].num_chips for name in ids(capsys, word)} == kept
+
+
+def test_no_fix_names_another_model_and_every_fix_finds_something(capsys):
+    """Each pair of a model and an accelerator of the table, in a precision that nothing has."""
+    models = sorted({figure.name for figure in figures.load()})
+    accelerators = sorted({figure.accelerator for figure in figures.load()})[::4]
+    for model, accelerator in itertools.product(models[::3], accelerators):
+        with pytest.raises(UserError) as error:
+            references.show([f"model={model}", f"accelerator={accelerator}", "precision=int8", "value=0.5"])
+        fix = shlex.split(error.value.fix)
+        assert fix[:4] == ["python", "-m", "trainbench", "references"]
+        assert f"model={model}" in fix
+        assert ids(capsys, *fix[4:])
+
+
+def test_a_fix_gives_up_the_precision_before_the_accelerator():
+    with pytest.raises(UserError) as error:
+        references.show(["model=resnet50", "accelerator=A100", "precision==bf16", "board=SXM4"])
+    assert error.value.fix.endswith("references model=resnet50 accelerator=A100 precision=bf16 board=SXM4")
+    with pytest.raises(UserError) as error:
+        references.show(["model=resnet50", "accelerator=A100", "precision=fp8"])
+    assert error.value.fix.endswith("references model=resnet50 accelerator=A100")
 
 
 def test_without_sort_the_highest_per_chip_comes_first_within_a_metric(capsys):
@@ -123,6 +191,14 @@ def test_the_schema_names_every_column(capsys):
         (["model=resnet50", "accelerator=T4"], "no published figure has model=resnet50", "model=resnet50"),
         (["id=nothing-like-it"], "is not the id of a published figure", "references"),
         (["sort=speed"], "no column 'speed'", "references"),
+        (["value=9.38"], "no published figure has value=9.38", "references"),
+        (["image_size=2.24", "model=resnet50"], "image_size=2.24", "references model=resnet50"),
+        (["value=-5"], "value=-5: '-5' is not a positive number", "value=8"),
+        (["num_chips=many"], "'many' is not a positive number", "num_chips>=8"),
+        (["num_chips>none"], "'none' is not a positive number", "num_chips>=8"),
+        (["model>8"], "model holds no numbers", "model=8"),
+        (["num_chips>100000"], "no published figure has num_chips>100000", "references"),
+        (["model=="], "'model==' is not KEY=VALUE", "references"),
         (["--jsn"], "unrecognized arguments: --jsn", "references"),
         (["--json", "--csv"], "exclude each other", "leave one out"),
         (["--check", "nowhere.csv"], "nowhere.csv cannot be read", "--columns"),

@@ -50,6 +50,21 @@ def test_without_reproduce_nothing_is_added():
     assert reproduce.expand(["reproduce=null"]) == ["reproduce=null"]
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_an_id_may_keep_its_quotes(quote):
+    overrides = [f"reproduce={quote}{RESNET}{quote}", f"model={quote}resnet50{quote}"]
+    added = [override for override in reproduce.expand(overrides, A100) if override not in overrides]
+    assert "batch_size=256" in added
+    assert config.parse(tree(*added, *overrides)).reproduce == RESNET
+
+
+@pytest.mark.parametrize("nothing", ["", "''", '""'])
+def test_an_empty_id_is_answered_with_where_ids_are_listed(nothing):
+    with pytest.raises(UserError, match="names no figure") as caught:
+        reproduce.expand([f"reproduce={nothing}"], A100)
+    assert "references" in caught.value.fix
+
+
 def test_a_resnet_row_becomes_its_own_configuration():
     assert expanded(RESNET) == {
         "reproduce": RESNET,

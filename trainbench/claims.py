@@ -103,11 +103,16 @@ def _text(verdicts: Sequence[Verdict], results: _Results, *, in_detail: bool) ->
 
 def _json(verdicts: Sequence[Verdict], results: _Results) -> str:
     content = {
-        "claims": [asdict(one) for one in verdicts],
+        "claims": [asdict(one) | _decided(one) for one in verdicts],
         "other_hardware": results.elsewhere,
         "left_out": results.skipped,
     }
     return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _decided(verdict: Verdict) -> dict[str, Any]:
+    check = verdict.deciding
+    return {"deciding_check": check.check.label, "like_for_like": check.like_for_like}
 
 
 def _write(options: argparse.Namespace, verdicts: Sequence[Verdict], results: _Results) -> Iterator[str]:

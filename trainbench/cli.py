@@ -102,8 +102,19 @@ def _options(arguments: list[str]) -> argparse.Namespace:
             allowed=", ".join(usage.OPTIONS),
             fix=f"did you mean {near}?" if near else usage.SHORT,
         )
-    options.overrides = [re.sub("^price=", "price_per_hour=", override) for override in options.overrides]
+    options.overrides = _with_long_price(options.overrides)
     return options
+
+
+def _with_long_price(overrides: Sequence[str]) -> list[str]:
+    keys = {override.partition("=")[0].lstrip("+") for override in overrides}
+    if {"price", "price_per_hour"} <= keys:
+        raise UserError(
+            "price and price_per_hour are one key, and both are given",
+            allowed="one of them",
+            fix="leave one out: price=2.50",
+        )
+    return [re.sub("^price=", "price_per_hour=", override) for override in overrides]
 
 
 def _run(arguments: list[str]) -> int:

@@ -148,6 +148,8 @@ def _lowness(one: match.Comparison) -> float:
 
 
 def _own_row(run: RunFacts, device: str) -> plots.Row:
+    assert run.precision is not None, "a run knows its precision"
+    assert run.num_chips is not None, "a run knows its chips"
     batch = f"{run.micro_batch_per_chip:g}"
     known = _conditions(run.precision, run.num_chips, batch, run.gradient_accumulation, run.data)
     rate = run.samples_per_s_per_chip or 0.0

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,11 @@ from trainbench.reference.columns import NAMES
 from trainbench.reference.figure import Figure
 
 _EXAMPLE = "python -m trainbench references model=resnet50 accelerator=A100,V100 precision=16-bit"
-_OPTIONS = "KEY=VALUE[,VALUE] sort=KEY --json --csv --explain ID --extra FILE --check FILE --columns"
+_OPTIONS = (
+    "KEY=VALUE[,VALUE] KEY==EXACT_VALUE 'KEY>=NUMBER' sort=KEY "
+    "--json --csv --explain ID --extra FILE --check FILE --columns"
+)
+_FILTER = re.compile(r"(\w+)(==|>=|<=|=|>|<)(.*)", re.DOTALL)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,13 +44,15 @@ def show(arguments: list[str]) -> int:
     if wanted:
         table = tuple(figures.find(name, options.extra) for name in wanted)
     found = select.ordered(select.chosen(table, filters), key)
+    found = found if key else select.exact_first(found, filters)
     if options.csv:
         return _write_csv(found)
     if options.json:
         return _print([json.dumps([_plain(figure) for figure in found], indent=2)])
     if wanted:
         return _print("\n\n".join("\n".join(listing.explanation(figure)) for figure in found).splitlines())
-    return _print(listing.table(_grouped(found) if key is None else found, len(table)))
+    lines = listing.table(_grouped(found) if key is None else found, len(table))
+    return _print([*lines, *listing.wrapped(select.widened(found, filters))])
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -63,19 +70,24 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _filters(words: Sequence[str]) -> tuple[dict[str, list[str]], str | None]:
-    """({column: allowed words}, the column to sort by); a column that is named twice takes either's words."""
+    """({column: allowed words}, the column to sort by); a column that is named twice takes either's words.
+
+    The sign of "KEY==VALUE" or "KEY>VALUE" goes to the words, as `select.chosen` reads it.
+    """
     filters: dict[str, list[str]] = {}
     key = None
     for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not value.strip(", "):
+        match = _FILTER.fullmatch(word)
+        name, sign, value = match.groups() if match else (word.partition("=")[0], "", "")
+        if not value.strip(", ="):
             raise UserError(f"{word!r} is not KEY=VALUE", allowed=_OPTIONS, fix=_meant(name))
         if name == "sort":
             select.check_key(value)
             key = value
             continue
         select.check_key(name)
-        filters.setdefault(name, []).extend(part.strip() for part in value.split(",") if part.strip())
+        sign = {"=": "", "==": "="}.get(sign, sign)
+        filters.setdefault(name, []).extend(sign + part.strip() for part in value.split(",") if part.strip())
     return filters, key
 
 

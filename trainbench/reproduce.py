@@ -54,15 +54,28 @@ def expand(overrides: Sequence[str], devices: Devices | None = None) -> list[str
     Raises:
       UserError: there is no such figure, or it does not say enough to be run.
     """
-    given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    parts = (override.lstrip("+").partition("=") for override in overrides)
+    given = {key: _unquoted(value) for key, _, value in parts}
     wanted = given.get("reproduce", "null")
-    if wanted in ("null", ""):
+    if wanted == "null":
         return list(overrides)
+    if not wanted:
+        raise UserError(
+            "reproduce= names no figure",
+            allowed="the id of a published figure, as `references` lists them",
+            fix="python -m trainbench references model=resnet50",
+        )
     figure = figures.find(wanted, _extra(given))
     _check_enough(figure, given)
     _check_same_workload(figure, given)
     generated = {**conditions(figure), **_on_this_machine(figure, devices or local_devices(), given)}
     return [*(f"{key}={value}" for key, value in generated.items() if key not in given), *overrides]
+
+
+def _unquoted(text: str) -> str:
+    """A value as Hydra will read it, without the quotes that the shell left."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
 
 
 def conditions(figure: Figure) -> dict[str, str]:

@@ -253,7 +253,8 @@ def test_a_price_says_whether_the_host_is_in_it():
     [
         ("a100-sxm4-80gb", 400, "TDP"),
         ("h100-sxm5-80gb", 700, "TDP"),
-        ("tpu-v3", 450, "TDP"),
+        ("tpu-v2", 280, "TDP"),
+        ("tpu-v3", 262, "highest measured"),
         ("tpu-v4", 192, "highest measured"),
         ("mi250x", 500, "TDP"),
     ],
@@ -262,6 +263,23 @@ def test_rated_power_is_the_tdp_or_else_the_vendors_highest(chip_id, watts, kind
     power = chips.by_id(chip_id).rated_power
     assert (power.watts, power.kind) == (watts, kind)
     assert power.source
+
+
+def test_a_tdp_of_low_trust_gives_way_to_what_the_vendor_measured():
+    assert chips.by_id("tpu-v3").rated_power.source == ("https://docs.cloud.google.com/tpu/docs/v3.md.txt",)
+    assert "low trust" in chips.by_id("tpu-v2").rated_power.note
+
+
+def test_every_cell_that_is_marked_as_doubtful_says_why():
+    doubtful = [cell for block in TABLE["chips"] for _, cell in chips._cells(block) if "trust" in cell]
+    assert doubtful
+    assert all(cell["trust"] == "low" and cell["note"] for cell in doubtful)
+
+
+def test_the_price_of_a_v6e_is_from_a_catalogue_that_can_be_named():
+    price = chips.by_id("tpu-v6e").price
+    assert price.date is None
+    assert price.source[0].startswith("skypilot-org/skypilot-catalog ")
 
 
 def test_rated_power_is_unknown_where_no_source_has_one():

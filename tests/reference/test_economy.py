@@ -27,11 +27,11 @@ def test_per_watt_and_per_dollar_weigh_the_rates_with_both_sides():
 def test_the_basis_names_powers_and_prices_with_source_provider_region_and_date():
     basis = economy.compare("tpu-v6e", None, 1.0, figure("a100-sxm4-40gb")).basis
     here, there = chips.by_id("tpu-v6e").price, chips.by_id("a100-sxm4-40gb").price
-    assert "$2.70/h, GCP, us-central1 / US, 2026-10-02, host not stated" in basis
+    assert "$2.70/h, GCP, us-central1 (also us-east1), undated, host not stated" in basis
     assert "$2.745/h, AWS p4d.24xlarge/8, us-east-1, 2026-08-17, host included" in basis
     assert "400 W TDP (" in basis
     assert all(source in basis for source in (*here.source, *there.source))
-    assert economy.ONE_HOST not in basis
+    assert basis.startswith("per dollar: GCP undated / AWS 2026-08-17, hosts unknown; power: ")
 
 
 def test_a_price_without_a_date_is_called_undated():
@@ -47,6 +47,35 @@ def test_prices_of_which_one_has_no_host_are_said_to_be_unlike():
     found = economy.compare("a100-sxm4-80gb", None, 1.0, figure("v100-sxm2-16gb"))
     assert found.per_dollar is not None
     assert found.basis.endswith(economy.ONE_HOST)
+    assert "per dollar: Lambda undated / GCP undated, a host in one price only; " in found.basis
+
+
+@pytest.mark.parametrize("chip", [chip for chip in chips.load() if chip.price], ids=lambda chip: chip.id)
+@pytest.mark.parametrize("other", [chip for chip in chips.load() if chip.price], ids=lambda chip: chip.id)
+def test_prices_go_unmarked_only_if_both_say_the_same_of_the_host(chip, other):
+    basis = economy.compare(chip.id, None, 1.0, figure(other.id)).basis
+    marked = basis.endswith((economy.ONE_HOST, economy.UNKNOWN_HOST))
+    both = {chip.price.host, other.price.host}
+    assert marked == (both not in ({chips.HOST_INCLUDED}, {chips.GPU_ONLY}) and chip.price != other.price)
+
+
+def test_what_a_given_price_includes_is_not_known():
+    basis = economy.compare("a100-sxm4-80gb", 2.0, 1.0, figure("v100-sxm2-16gb")).basis
+    assert "per dollar: yours / GCP undated, hosts unknown; " in basis
+    assert basis.endswith(economy.UNKNOWN_HOST)
+
+
+def test_the_basis_begins_with_the_kinds_of_power_and_says_where_they_differ():
+    alike = economy.compare("tpu-v3", None, 1.0, figure("tpu-v4")).basis
+    assert alike.startswith("per watt: measured; per dollar: GCP undated, hosts unknown; power: 262 W")
+    unlike = economy.compare("tpu-v4", None, 1.0, figure("a100-sxm4-80gb")).basis
+    assert unlike.startswith("per watt: measured / TDP; ")
+    assert economy.TWO_KINDS in unlike
+    assert economy.TWO_KINDS not in alike
+
+
+def test_without_a_ratio_there_is_no_short_form():
+    assert economy.compare("rtx-4090", None, 1.0, figure("tpu-v6e")).basis.startswith("power: ")
 
 
 @pytest.mark.parametrize(

@@ -338,13 +338,22 @@ def test_ratios_that_say_no_more_than_the_one_per_chip_are_left_out():
 def test_prices_that_do_not_buy_the_same_are_marked():
     figure = next(one for one in figures.load() if one.chip == "v100-sxm2-16gb")
     basis = economy.compare("a100-sxm4-80gb", None, 1.0, figure).basis
-    assert "0.900 x per dollar (a host in one price only) · like" in economical(None, 0.9, basis)
+    expected = "0.900 x per dollar (Lambda undated / GCP undated, a host in one price only) · like"
+    assert expected in economical(None, 0.9, basis)
+
+
+def test_ratios_say_whose_prices_of_which_day_and_which_powers_they_rest_on():
+    figure = next(one for one in figures.load() if one.chip == "a100-sxm4-40gb")
+    basis = economy.compare("tpu-v4", None, 1.0, figure).basis
+    shown = economical(1.4, 0.9, basis)
+    assert "1.40 x per watt (measured / TDP), " in shown
+    assert "0.900 x per dollar (GCP undated / AWS 2026-08-17, hosts unknown) · like" in shown
 
 
 def test_ratios_that_would_crowd_out_the_differences_are_left_out():
     figure = Comparison(
         reference_id="x",
-        accelerator="A" * 60,
+        accelerator="A" * 80,
         value=1.0,
         ratio=1.5,
         like_for_like=False,

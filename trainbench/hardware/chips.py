@@ -29,8 +29,9 @@ _SUFFIX = {
 
 # What a price buys, in the words of `Price.host`.
 HOST_INCLUDED, GPU_ONLY = "host included", "GPU only, host billed apart"
+HOST_NOT_STATED = "host not stated"
 _HOST = re.compile(r"host (?:share )?included|GPU[ -]only")
-# In the order of preference; a mean or a minimum depends on what ran.
+# In the order of preference, after trust; a mean or a minimum depends on what ran.
 _RATED = {"tdp": "TDP", "max": "highest measured"}
 
 
@@ -48,7 +49,7 @@ class Power:
     """The power that a chip is rated at, in watts.
 
     Attributes:
-      kind: "TDP"; or "highest measured", the vendor's own measurement where it states no TDP.
+      kind: "TDP"; or "highest measured", the vendor's own measurement where no good source states a TDP.
       source: in full.
       note: what it covers where that is not the chip alone, or why to trust it less; mostly empty.
     """
@@ -86,7 +87,7 @@ class Price:
         # The note speaks of this price first, and of other offers after it.
         said = _HOST.search(self.note)
         if said is None:
-            return "host not stated"
+            return HOST_NOT_STATED
         return HOST_INCLUDED if "included" in said.group() else GPU_ONLY
 
 
@@ -101,7 +102,7 @@ class Chip:
       peak_tflops: TFLOP/s by dtype (TOP/s for int8); None where no source gives a rate.
       memory_options: the configurations sold under this name; more than one where the name is shared.
       power_w: watts by kind (tdp, mean, max, ...), only those that a source gives.
-      rated_power: the TDP, else the highest power that the vendor measured; None where no source has either.
+      rated_power: the TDP, else the highest power measured by the vendor, else a TDP marked `trust: low`.
       price: None where no source gives one.
       sources: by field, the sources in full.
     """
@@ -271,8 +272,8 @@ def _memories(size: dict[str, Any], bandwidth: dict[str, Any]) -> Iterator[Memor
 
 
 def _rated_power(power: Mapping[str, Any], sources: Mapping[str, str]) -> Power | None:
-    for field, kind in _RATED.items():
-        cell = power.get(field, {"v": None})
+    rated = [(kind, power.get(field, {"v": None})) for field, kind in _RATED.items()]
+    for kind, cell in sorted(rated, key=lambda pair: pair[1].get("trust") == "low"):
         if cell["v"] is not None:
             return Power(float(cell["v"]), kind, _sources(cell, sources), cell.get("note", ""))
     return None

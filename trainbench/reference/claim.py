@@ -14,7 +14,8 @@ import yaml
 
 from trainbench.reference.figure import Figure
 
-# Attributes in which two figures must agree to be like for like, unless a check names others.
+# Attributes in which two figures must agree to be compared, unless a check names others; which of such pairs
+# are like for like, `differences` tells.
 SAME = ("name", "task", "image_size", "sequence_length", "precision_class", "padding", "metric_kind")
 
 # Claims are round numbers ("about 400"): a number within a tenth of one agrees with it.
@@ -31,13 +32,13 @@ _BITS = {"fp32": "32-bit", "8-bit float": "8-bit", "8-bit integer": "8-bit"}
 _DERIVED = ("model", "family", "bits", "metric_kind", "precision_class", "micro_batch_per_chip")
 _ATTRIBUTES = frozenset({field.name for field in fields(Figure)} | set(_DERIVED))
 _KEYS = {
-    "rate": {"rows", "per"},
+    "rate": {"rows", "per", "because"},
     "ratio": {
         *("numerator", "denominator", "same", "pairs", "because"),
-        *("quantity", "divide_by", "at_most"),
+        *("quantity", "divide_by"),
     },
-    "specification": {"chips", "quantities", "rows"},
-    "peak_ratio": {"numerator", "denominator", "divide_by", "at_most"},
+    "specification": {"chips", "quantities", "rows", "because"},
+    "peak_ratio": {"numerator", "denominator", "divide_by", "because"},
 }
 
 Rows = Mapping[str, Any]
@@ -51,15 +52,25 @@ class Claimed:
     high: float | None
     unit: str
 
-    def agrees(self, low: float, high: float) -> bool:
-        """Whether a range that was found meets the claim, give or take TOLERANCE; "above x" has no give.
+    def agrees(self, value: float) -> bool:
+        """Whether a number that was found meets the claim, give or take TOLERANCE; "above x" has no give.
 
-        >>> Claimed(400, 400, "images/s").agrees(337, 432), Claimed(1, None, "x").agrees(0.95, 0.95)
+        >>> Claimed(400, 400, "images/s").agrees(432), Claimed(1, None, "x").agrees(0.95)
         (True, False)
         """
         if self.high is None:
-            return high > self.low
-        return low <= self.high * (1 + TOLERANCE) and high >= self.low * (1 - TOLERANCE)
+            return value > self.low
+        return self.low * (1 - TOLERANCE) <= value <= self.high * (1 + TOLERANCE)
+
+    def factor_off(self, value: float) -> float:
+        """By which factor a number misses the claim, 1 where it doesn't.
+
+        >>> Claimed(3, 5, "x").factor_off(1.5), Claimed(3, 5, "x").factor_off(10)
+        (2.0, 2.0)
+        """
+        if value < self.low:
+            return self.low / value
+        return 1.0 if self.high is None else max(1.0, value / self.high)
 
     def __str__(self) -> str:
         if self.high is None:
@@ -80,7 +91,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class Near:
-    """Two figures that are not like for like, compared for what the ratio shows; never counted."""
+    """Two figures that are too unlike to count, compared for what the ratio shows."""
 
     label: str
     numerator: str
@@ -105,7 +116,6 @@ class Check:
     because: str
     quantity: str
     divide_by: str | None
-    at_most: str | None
     chips: tuple[str, ...]
     quantities: tuple[str, ...]
 
@@ -243,7 +253,6 @@ def _check(claim: str, block: dict[str, Any]) -> Check:
         because=block.get("because", ""),
         quantity=block.get("quantity", "speed"),
         divide_by=block.get("divide_by"),
-        at_most=block.get("at_most"),
         chips=tuple(block.get("chips", [])),
         quantities=tuple(block.get("quantities", [])),
     )

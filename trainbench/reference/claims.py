@@ -1,14 +1,16 @@
 """Verdicts on the claims: stated rules over the numbers that `evidence` finds in the tables.
 
-What is found for a check (a range of rows, a pair, a chip's specification) agrees with the claim when it lies
-within a tenth of it (`claim.TOLERANCE`). The word for a check:
+Each number found for a check (a row, a chip's specification, a pair) agrees with the claim when it lies
+within a tenth of it (`claim.TOLERANCE`). A pair is like for like when `differences` lists no material
+difference; what a source does not state counts as one. The word for a check rests on the numbers that are
+like for like. Where there is none, it rests on all pairs that the check compares, is at most "supported with
+conditions", and is said to be on evidence that is not like for like:
 
-  not established            nothing found: no row, no like-for-like pair, no price or power
-  supported                  everything found agrees
-  supported with conditions  some of it agrees, and its label is the condition; or the check says that it
-                             can't do better (models that differ, a day's prices)
-  contradicted               nothing agrees, and either a claimed advantage is a disadvantage in all that was
-                             found, or all of it is off by more than a factor of 2
+  not established            nothing found: no row, no pair, no price or power
+  supported                  everything agrees, and is like for like
+  supported with conditions  some of it agrees, and its label is the condition; or all, not like for like
+  contradicted               nothing agrees, and all of it is off by more than a factor of 2, or, like for
+                             like, a claimed advantage is a disadvantage in all of it
   not supported              nothing agrees, but it is nearer than that
 
 The word for a claim: where all checks must hold, the worst of those established, and no better than
@@ -31,6 +33,7 @@ CONTRADICTED = "contradicted"
 NOT_ESTABLISHED = "not established"
 # From the best to the worst; what is not established is neither.
 WORDS = (SUPPORTED, CONDITIONAL, NOT_SUPPORTED, CONTRADICTED)
+_AGREEING = (SUPPORTED, CONDITIONAL)
 
 # A claim that is off by more than this in all that was found is contradicted, not just unsupported.
 _FAR_OFF = 2.0
@@ -41,7 +44,7 @@ class CheckVerdict:
     """What one check found, the closest comparisons first, and the word for it.
 
     Attributes:
-      nearest: the number found that is nearest to the claim; None where nothing was found.
+      nearest: the number of the basis that is nearest to the claim; None where nothing was found.
       looked_for: the rows, chips or pairs that would bear on it, in words.
     """
 
@@ -50,6 +53,16 @@ class CheckVerdict:
     found: tuple[Found, ...]
     nearest: float | None
     looked_for: str
+
+    @property
+    def basis(self) -> tuple[Found, ...]:
+        """What the word rests on: the numbers that are like for like, or all where none is."""
+        return _basis(self.found)
+
+    @property
+    def like_for_like(self) -> bool:
+        """Whether the word rests on numbers that are like for like."""
+        return all(one.like_for_like for one in self.basis)
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,14 @@ class Verdict:
     near: tuple[Found, ...]
     own: tuple[Own, ...]
 
+    @property
+    def deciding(self) -> CheckVerdict:
+        """The check that gave the word; of several, the first that rests on what is like for like."""
+        if self.claim.combine == "any":
+            return next((check for check in self.checks if check.word in _AGREEING), self.checks[0])
+        established = [check for check in self.checks if check.word in WORDS]
+        return max(established, key=_weight, default=self.checks[0])
+
 
 def judge(claim: Claim, tables: Tables, own: Sequence[OwnFigure] = ()) -> Verdict:
     """The verdict on `claim` from published data, with the user's results that fit it beside.
@@ -101,21 +122,26 @@ def judge(claim: Claim, tables: Tables, own: Sequence[OwnFigure] = ()) -> Verdic
     checks = tuple(_check(check, tables) for check in claim.checks)
     near = tuple(ratios.near(one, claim.checks[0], tables) for one in claim.near)
     beside = [one for check in claim.checks for one in _own(check, tables, own)]
-    return Verdict(
-        claim, combined(claim.combine, [check.word for check in checks]), checks, near, tuple(beside)
-    )
+    word = combined(claim.combine, [check.word for check in checks])
+    return Verdict(claim, word, checks, near, tuple(beside))
 
 
-def word_for(claimed: Claimed, found: Sequence[Found], at_most: str | None = None) -> str:
+def _basis(found: Sequence[Found]) -> tuple[Found, ...]:
+    return tuple(one for one in found if one.like_for_like) or tuple(found)
+
+
+def word_for(claimed: Claimed, found: Sequence[Found]) -> str:
     """The word for what was found, by the rules above."""
     if not found:
         return NOT_ESTABLISHED
-    if all(one.agrees for one in found):
-        return at_most or SUPPORTED
-    if any(one.agrees for one in found):
+    counted, like_for_like = _basis(found), any(one.like_for_like for one in found)
+    if all(one.agrees for one in counted):
+        return SUPPORTED if like_for_like else CONDITIONAL
+    if any(one.agrees for one in counted):
         return CONDITIONAL
-    reversed_advantage = claimed.unit == "x" and claimed.low >= 1 and all(one.high < 1 for one in found)
-    if reversed_advantage or all(_factor_off(claimed, one) > _FAR_OFF for one in found):
+    is_advantage = claimed.unit == "x" and claimed.low >= 1
+    reversed_advantage = like_for_like and is_advantage and all(one.value < 1 for one in counted)
+    if reversed_advantage or all(claimed.factor_off(one.value) > _FAR_OFF for one in counted):
         return CONTRADICTED
     return NOT_SUPPORTED
 
@@ -127,7 +153,7 @@ def combined(combine: str, words: Sequence[str]) -> str:
     ('contradicted', 'supported with conditions')
     """
     if combine == "any":
-        others_agree = any(word in (SUPPORTED, CONDITIONAL) for word in words)
+        others_agree = any(word in _AGREEING for word in words)
         return CONDITIONAL if others_agree and words[0] != SUPPORTED else words[0]
     established = [word for word in words if word != NOT_ESTABLISHED]
     if not established:
@@ -136,29 +162,20 @@ def combined(combine: str, words: Sequence[str]) -> str:
     return CONDITIONAL if worst == SUPPORTED and len(established) < len(words) else worst
 
 
+def _weight(check: CheckVerdict) -> tuple[int, bool]:
+    return WORDS.index(check.word), check.like_for_like
+
+
 def _check(check: Check, tables: Tables) -> CheckVerdict:
     found = tuple(evidence.gather(check, tables))
-    nearest = min(found, key=lambda one: _factor_off(check.claimed, one), default=None)
+    values = [one.value for one in _basis(found)]
     return CheckVerdict(
         check=check,
-        word=word_for(check.claimed, found, check.at_most),
+        word=word_for(check.claimed, found),
         found=found,
-        nearest=None if nearest is None else _nearest_end(check.claimed, nearest),
+        nearest=min(values, key=check.claimed.factor_off, default=None),
         looked_for=_looked_for(check),
     )
-
-
-def _nearest_end(claimed: Claimed, found: Found) -> float:
-    return found.high if found.high < claimed.low else max(found.low, min(claimed.low, found.high))
-
-
-def _factor_off(claimed: Claimed, found: Found) -> float:
-    """By which factor what was found misses the claim, 1 where it doesn't."""
-    if found.high < claimed.low:
-        return claimed.low / found.high
-    if claimed.high is not None and found.low > claimed.high:
-        return found.low / claimed.high
-    return 1.0
 
 
 def _looked_for(check: Check) -> str:
@@ -175,6 +192,10 @@ def _looked_for(check: Check) -> str:
     agree = ", ".join(name.replace("_", " ") for name in check.same)
     sides = [_side(check.numerator), _side(check.denominator)]
     return f"pairs of ({sides[0]}) over ({sides[1]}) with equal {agree}{divided}"
+
+
+def _closeness(pair: tuple[Found, Figure]) -> tuple[int, int, float, str]:
+    return ratios.closeness(pair[0])
 
 
 def _side(rows: Rows) -> str:
@@ -205,5 +226,7 @@ def _own_ratio(check: Check, tables: Tables, one: OwnFigure, own: Sequence[OwnFi
         if (ratio := ratios.ratio(checks, above, below, tables))
     ]
     if found:
-        best, other = min(found, key=lambda pair: (len(pair[0].differences), pair[0].label))
-        yield Own(one.kind, one.file, check.label, best.label, best.low, best.low, other.id, best.differences)
+        best, other = min(found, key=_closeness)
+        yield Own(
+            one.kind, one.file, check.label, best.label, best.value, best.value, other.id, best.differences
+        )

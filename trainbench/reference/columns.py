@@ -157,6 +157,7 @@ COLUMNS = (
     Column("note", "conditions that no column holds", _text),
 )
 NAMES = tuple(column.name for column in COLUMNS)
+NUMBERS = tuple(column.name for column in COLUMNS if column.read in (_count, _positive, _optional_positive))
 
 
 def read_row(row: Mapping[str, str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _CHIP_FACTOR = 4.0
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The conditions of one run, as far as they matter for comparing it.
+    """The conditions of one run, as far as they matter for comparing it; None where a source leaves one open.
 
     Attributes:
       model, task: names as `vocabulary` has them.
@@ -43,28 +43,35 @@ class RunFacts:
       num_chips: chips (not JAX devices) that took part.
       samples_per_s_per_chip: the result, None where there is none (yet).
       devices_per_chip: JAX devices that one chip shows.
+      includes_evaluation, padding, objective, model_variant: as `Figure` has them.
     """
 
     model: str
     task: str
     image_size: int | None
     sequence_length: int | None
-    precision: str
-    batch_size: int
-    optimizer: str
-    num_chips: float
+    precision: str | None
+    batch_size: float | None
+    optimizer: str | None
+    num_chips: float | None
     samples_per_s_per_chip: float | None = None
     chip_id: str | None = None
     accelerator: str | None = None
     gradient_accumulation: int = 1
-    data: str = "synthetic"
+    data: str | None = "synthetic"
     dataset: str | None = None
     framework: str = "JAX (Flax NNX)"
     devices_per_chip: int = 1
+    includes_evaluation: bool = False
+    padding: str | None = vocabulary.PADDED
+    objective: str | None = "MLM"
+    model_variant: str = "v1.5"
 
     @property
-    def micro_batch_per_chip(self) -> float:
+    def micro_batch_per_chip(self) -> float | None:
         """Samples that one chip takes at once."""
+        if self.batch_size is None:
+            return None
         return self.batch_size * self.devices_per_chip / self.gradient_accumulation
 
 
@@ -74,10 +81,15 @@ LISTED, MATERIAL, FACTOR = 0, 1, 10
 
 @dataclass(frozen=True)
 class Difference:
-    """One condition that differs, in words, and how much it counts: LISTED, MATERIAL or FACTOR."""
+    """One condition that differs, in words, and how much it counts: LISTED, MATERIAL or FACTOR.
+
+    Attributes:
+      sides: the same for two published figures, "condition: first / second".
+    """
 
     text: str
     weight: int
+    sides: str = ""
 
     @property
     def material(self) -> bool:
@@ -94,6 +106,32 @@ def differences(run: RunFacts, figure: Figure) -> tuple[Difference, ...]:
     """Every condition that differs between run and figure, the material ones first."""
     found = [difference for rule in _RULES if (difference := rule(run, figure)) is not None]
     return tuple(sorted(found, key=_lightness))
+
+
+def facts_of(figure: Figure) -> RunFacts:
+    """The conditions under which a published figure was measured."""
+    batch = figure.micro_batch_per_chip
+    return RunFacts(
+        model=figure.name,
+        task=figure.task,
+        image_size=figure.image_size,
+        sequence_length=figure.sequence_length,
+        precision=figure.precision,
+        batch_size=None if batch is None else batch * figure.accumulation,
+        gradient_accumulation=figure.accumulation,
+        optimizer=figure.optimizer,
+        num_chips=figure.num_chips,
+        samples_per_s_per_chip=figure.samples_per_s_per_chip,
+        chip_id=figure.chip or figure.accelerator,
+        accelerator=figure.accelerator,
+        data=figure.data,
+        dataset=figure.dataset,
+        framework=figure.framework,
+        includes_evaluation=figure.includes_evaluation,
+        padding=figure.padding,
+        objective=figure.objective,
+        model_variant=figure.model_variant,
+    )
 
 
 def same_accelerator(run: RunFacts, figure: Figure) -> bool:
@@ -119,7 +157,12 @@ def _lightness(difference: Difference) -> int:
 
 
 def _words(what: str, published: object, here: object, weight: int) -> Difference:
-    return Difference(f"{what}: published {published}, here {here}", weight)
+    text = f"{what}: published {published}, here {here}"
+    return Difference(text, weight, f"{what}: {here} / {published}")
+
+
+def _number(value: float | None) -> str:
+    return vocabulary.NOT_STATED if value is None else f"{value:g}"
 
 
 def _accelerator(run: RunFacts, figure: Figure) -> Difference | None:
@@ -131,20 +174,20 @@ def _accelerator(run: RunFacts, figure: Figure) -> Difference | None:
 
 
 def _precision(run: RunFacts, figure: Figure) -> Difference | None:
-    if run.precision == figure.precision:
+    stated = run.precision is not None and figure.precision is not None
+    if stated and run.precision == figure.precision:
         return None
-    alike = vocabulary.PRECISION_CLASSES.get(run.precision) == figure.precision_class
-    return _words("precision", figure.precision or "not stated", run.precision, LISTED if alike else FACTOR)
+    alike = stated and vocabulary.PRECISION_CLASSES.get(run.precision or "") == figure.precision_class
+    sides = figure.precision or vocabulary.NOT_STATED, run.precision or vocabulary.NOT_STATED
+    return _words("precision", *sides, LISTED if alike else FACTOR)
 
 
 def _batch(run: RunFacts, figure: Figure) -> Difference | None:
     published, here = figure.micro_batch_per_chip, run.micro_batch_per_chip
-    if published is None:
-        return _words("batch per chip", "not stated", f"{here:g}", MATERIAL)
-    if published == here:
+    if published is not None and published == here:
         return None
-    far = max(published, here) > _BATCH_FACTOR * min(published, here)
-    return _words("batch per chip", f"{published:g}", f"{here:g}", MATERIAL if far else LISTED)
+    near = published and here and max(published, here) <= _BATCH_FACTOR * min(published, here)
+    return _words("batch per chip", _number(published), _number(here), LISTED if near else MATERIAL)
 
 
 def _accumulation(run: RunFacts, figure: Figure) -> Difference | None:
@@ -155,9 +198,10 @@ def _accumulation(run: RunFacts, figure: Figure) -> Difference | None:
 
 
 def _data(run: RunFacts, figure: Figure) -> Difference | None:
-    if run.data == figure.data:
+    if run.data is not None and run.data == figure.data:
         return None
-    return _words("data", figure.data or "not stated", run.data, MATERIAL)
+    sides = figure.data or vocabulary.NOT_STATED, run.data or vocabulary.NOT_STATED
+    return _words("data", *sides, MATERIAL)
 
 
 def _dataset(run: RunFacts, figure: Figure) -> Difference | None:
@@ -171,43 +215,49 @@ def _dataset(run: RunFacts, figure: Figure) -> Difference | None:
 
 def _evaluation(run: RunFacts, figure: Figure) -> Difference | None:
     # 10-25 % on common systems, up to half of the time where evaluation is slow.
-    if not figure.includes_evaluation:
+    if figure.includes_evaluation == run.includes_evaluation:
         return None
-    return _words("timed", "training with evaluation", "training steps only", MATERIAL)
+    words = {True: "training with evaluation", False: "training steps only"}
+    return _words("timed", words[figure.includes_evaluation], words[run.includes_evaluation], MATERIAL)
 
 
 def _chips(run: RunFacts, figure: Figure) -> Difference | None:
-    published = figure.num_chips
-    if published is None or published == run.num_chips:
+    published, here = figure.num_chips, run.num_chips
+    if published is None or here is None:
+        return _words("chips", _number(published), _number(here), MATERIAL)
+    if published == here:
         return None
-    alone = (published <= 1) != (run.num_chips <= 1)
-    far = max(published, run.num_chips) > _CHIP_FACTOR * min(published, run.num_chips)
-    return _words("chips", published, f"{run.num_chips:g}", MATERIAL if alone or far else LISTED)
+    alone = (published <= 1) != (here <= 1)
+    far = max(published, here) > _CHIP_FACTOR * min(published, here)
+    return _words("chips", published, f"{here:g}", MATERIAL if alone or far else LISTED)
 
 
 def _padding(run: RunFacts, figure: Figure) -> Difference | None:
-    if figure.padding in (None, vocabulary.PADDED):
+    published, here = figure.padding, run.padding
+    stated = vocabulary.NOT_STATED not in (published, here)
+    if None in (published, here) or (stated and published == here):
         return None
-    weight = MATERIAL if figure.padding == vocabulary.NOT_STATED else FACTOR
-    return _words("padding", figure.padding, "rows of full length", weight)
+    full = {vocabulary.PADDED: "rows of full length"}
+    sides = full.get(published or "", published), full.get(here or "", here)
+    return _words("padding", *sides, FACTOR if stated else MATERIAL)
 
 
 def _objective(run: RunFacts, figure: Figure) -> Difference | None:
     # The next-sentence head works on one token of each sequence: under 1 % of the FLOPs.
-    if figure.objective in (None, "MLM"):
+    if figure.objective in (None, run.objective) or run.objective is None:
         return None
-    return _words("objective", figure.objective, "MLM", LISTED)
+    return _words("objective", figure.objective, run.objective, LISTED)
 
 
 def _variant(run: RunFacts, figure: Figure) -> Difference | None:
     # v1 is about 5 % faster than v1.5 (NVIDIA DeepLearningExamples, ResNet-50 v1.5 README).
-    if figure.model_variant in ("", "v1.5"):
+    if figure.model_variant in ("", run.model_variant) or not run.model_variant:
         return None
-    return _words("model", f"{figure.published_model} ({figure.model_variant})", "v1.5", LISTED)
+    return _words("model", f"{figure.published_model} ({figure.model_variant})", run.model_variant, LISTED)
 
 
 def _optimizer(run: RunFacts, figure: Figure) -> Difference | None:
-    if figure.optimizer in (None, run.optimizer):
+    if figure.optimizer in (None, run.optimizer) or run.optimizer is None:
         return None
     return _words("optimizer", figure.optimizer, run.optimizer, LISTED)
 

@@ -2,7 +2,8 @@
 
 A ratio needs both sides, each from a source; what is not known is said, never guessed. Rated power is not
 what a chip drew while it trained, and a price depends on provider, region and date: so each ratio comes with
-its basis in words.
+its basis in words. A basis begins with the short form that a terminal has room for, "per watt: ...; per
+dollar: ...", as far as there are ratios; the powers and prices in full follow.
 """
 
 import re
@@ -12,8 +13,12 @@ from trainbench.hardware import chips
 from trainbench.hardware.chips import Chip
 from trainbench.reference.figure import Figure
 
-# A basis ends with this where its two prices do not buy the same.
+# A basis says this where its two powers are not the same kind of figure.
+TWO_KINDS = "the two powers are of different kinds"
+# A basis ends with one of these where its two prices do not buy the same, or may not.
 ONE_HOST = "one of the prices includes the host machine, the other does not"
+UNKNOWN_HOST = "whether both prices include the host machine is not known"
+_SHORT_HOST = {"": "", ONE_HOST: ", a host in one price only", UNKNOWN_HOST: ", hosts unknown"}
 
 _WATTS = re.compile(r"\b(\d+) ?W\b")
 
@@ -23,12 +28,14 @@ class Known:
     """A figure with what it is in words and where it is from; None where unknown, and the words say why.
 
     Attributes:
-      host: as `chips.Price.host`, where the price has one.
+      short: the kind of a power; the provider and date of a price.
+      host: as `chips.Price.host`, where it is a price.
     """
 
     value: float | None
     words: str
     source: str = ""
+    short: str = ""
     host: str = ""
 
     def __str__(self) -> str:
@@ -56,10 +63,29 @@ def compare(chip_id: str | None, price_per_hour: float | None, rate: float | Non
     there = chips.by_id(figure.chip) if figure.chip else None
     power = power_of(here), _published_power(figure, there)
     prices = price_of(here, price_per_hour), price_of(there)
-    basis = f"power: {power[0]} here, {power[1]} there; price: {prices[0]} here, {prices[1]} there"
-    if {chips.HOST_INCLUDED, chips.GPU_ONLY} <= {price.host for price in prices}:
-        basis += f"; {ONE_HOST}"
-    return Economy(_ratio(rate, figure, *power), _ratio(rate, figure, *prices), basis)
+    ratios = _ratio(rate, figure, *power), _ratio(rate, figure, *prices)
+    hosts = _unlike_hosts(*prices)
+    said = {
+        f"per watt: {_short(*power)}": ratios[0] is not None,
+        f"per dollar: {_short(*prices)}{_SHORT_HOST[hosts]}": ratios[1] is not None,
+        f"power: {power[0]} here, {power[1]} there": True,
+        f"price: {prices[0]} here, {prices[1]} there": True,
+        TWO_KINDS: ratios[0] is not None and power[0].short != power[1].short,
+        hosts: bool(hosts) and ratios[1] is not None,
+    }
+    return Economy(*ratios, "; ".join(text for text, holds in said.items() if holds))
+
+
+def _short(here: Known, there: Known) -> str:
+    """What both sides are, or each: "TDP", "TDP / measured"."""
+    return here.short if here.short == there.short else f"{here.short} / {there.short}"
+
+
+def _unlike_hosts(here: Known, there: Known) -> str:
+    """Why the two prices may not buy the same; empty where they do, as one and the same offer does."""
+    if here == there or (here.host == there.host and here.host != chips.HOST_NOT_STATED):
+        return ""
+    return UNKNOWN_HOST if chips.HOST_NOT_STATED in (here.host, there.host) else ONE_HOST
 
 
 def power_of(chip: Chip | None) -> Known:
@@ -68,21 +94,25 @@ def power_of(chip: Chip | None) -> Known:
         return _unknown(chip)
     rated = chip.rated_power
     words = f"{rated.watts:g} W {rated.kind}" + (f" [{rated.note}]" if rated.note else "")
-    return Known(rated.watts, words, " + ".join(rated.source))
+    return Known(rated.watts, words, " + ".join(rated.source), rated.kind.removeprefix("highest "))
 
 
 def price_of(chip: Chip | None, price_per_hour: float | None = None) -> Known:
     """The price of one chip in US dollars an hour; `price_per_hour` is the user's, which wins."""
     if price_per_hour is not None:
-        return Known(price_per_hour, f"{_dollars(price_per_hour)}/h, given by price_per_hour")
+        words = f"{_dollars(price_per_hour)}/h, given by price_per_hour"
+        return Known(price_per_hour, words, short="yours", host=chips.HOST_NOT_STATED)
     if chip is None or chip.price is None:
         return _unknown(chip)
     price = chip.price
-    place = f"{price.provider}, {price.region}, {price.date or 'undated'}, {price.host}"
+    date = price.date or "undated"
+    place = f"{price.provider}, {price.region}, {date}, {price.host}"
     return Known(
         price.usd_per_hour,
         f"{_dollars(price.usd_per_hour)}/h, {place}",
         " + ".join(price.source),
+        # What follows the company's name is the kind of machine.
+        f"{price.provider.split()[0]} {date}",
         price.host,
     )
 
@@ -101,7 +131,9 @@ def _published_power(figure: Figure, chip: Chip | None) -> Known:
     """The power limit that the source itself states for its board, else the chip's rated power."""
     stated = _WATTS.search(figure.variant)
     if stated:
-        return Known(float(stated.group(1)), f"{stated.group(1)} W as published", figure.source)
+        return Known(
+            float(stated.group(1)), f"{stated.group(1)} W as published", figure.source, "as published"
+        )
     return power_of(chip)
 
 

@@ -11,28 +11,27 @@ from trainbench.reference.claim import Check, matches
 from trainbench.reference.figure import Figure
 from trainbench.reference.found import (
     Found,
-    Source,
     Tables,
+    chip_source,
     divided,
-    divisor_source,
+    divisors_of,
     per_core,
     source_of,
     specification,
+    unlike,
 )
 
 
 def gather(check: Check, tables: Tables) -> list[Found]:
     """Everything that bears on `check`; for ratios the pairs with the fewest differences come first."""
     if check.kind == "rate":
-        return list(_groups(check, tables))
+        return sorted(_rates(check, tables), key=_by_group_and_value)
     if check.kind == "specification":
         return [*_specifications(check, tables), *_measured(check, tables)]
     if check.kind == "peak_ratio":
         return list(_peak_ratios(check, tables))
-    found = (
-        ratios.ratio(check, above, below, tables)
-        for above, below in ratios.pairs(check, tables.figures, tables.figures, tables)
-    )
+    pairs = ratios.pairs(check, tables.figures, tables.figures, tables)
+    found = (ratios.ratio(check, above, below, tables) for above, below in pairs)
     return sorted((one for one in found if one), key=ratios.closeness)
 
 
@@ -57,17 +56,12 @@ def group_label(figure: Figure) -> str:
     return ", ".join([*words, figure.precision_class or "precision not stated"])
 
 
-def _groups(check: Check, tables: Tables) -> Iterator[Found]:
-    grouped: dict[str, list[tuple[float, Figure]]] = {}
+def _rates(check: Check, tables: Tables) -> Iterator[Found]:
     for figure in tables.figures:
         value = rate(figure, check.per, tables) if matches(figure, check.rows) else None
         if value is not None:
-            grouped.setdefault(group_label(figure), []).append((value, figure))
-    for label in sorted(grouped):
-        rows = sorted(grouped[label], key=_by_value)
-        low, high = rows[0][0], rows[-1][0]
-        sources = tuple(source_of(figure) for _, figure in rows)
-        yield Found(label, label, low, high, len(rows), check.claimed.agrees(low, high), (), sources)
+            agrees = check.claimed.agrees(value)
+            yield Found(figure.label, group_label(figure), value, agrees, (source_of(figure),))
 
 
 def _specifications(check: Check, tables: Tables) -> Iterator[Found]:
@@ -78,16 +72,15 @@ def _specifications(check: Check, tables: Tables) -> Iterator[Found]:
             if value is not None:
                 kind = quantity.partition(".")[2]
                 label = f"{chip.name} ({kind})" if kind else chip.name
-                source = Source(chip.id, ", ".join(chip.sources.get(field, ())), None)
-                yield Found(label, label, value, value, 1, check.claimed.agrees(value, value), (), (source,))
+                yield Found(label, label, value, check.claimed.agrees(value), (chip_source(chip, field),))
 
 
 def _measured(check: Check, tables: Tables) -> Iterator[Found]:
     for figure in tables.figures:
         if check.rows and matches(figure, check.rows):
-            agrees = check.claimed.agrees(figure.value, figure.value)
             label = f"{figure.label}, measured, {figure.precision}"
-            yield Found(label, label, figure.value, figure.value, 1, agrees, (), (source_of(figure),))
+            agrees = check.claimed.agrees(figure.value)
+            yield Found(label, label, figure.value, agrees, (source_of(figure),))
 
 
 def _peak_ratios(check: Check, tables: Tables) -> Iterator[Found]:
@@ -95,22 +88,28 @@ def _peak_ratios(check: Check, tables: Tables) -> Iterator[Found]:
         others = check.denominator or [tables.peers[accelerator]]
         for above in tables.boards(accelerator):
             for below in (chip for other in others for chip in tables.boards(other)):
-                one, two = (divided(specification(c, "peak")[0], check.divide_by, c) for c in (above, below))
-                if one is not None and two:
-                    yield _peak_ratio(check, above, below, one / two)
+                found = _peak_ratio(check, above, below)
+                if found:
+                    yield found
 
 
-def _peak_ratio(check: Check, above: Chip, below: Chip, value: float) -> Found:
-    sources = []
-    for chip in (above, below):
-        field = specification(chip, "peak")[1]
-        sources.append(Source(chip.id, ", ".join(chip.sources.get(field, ())), None))
-        if check.divide_by:
-            sources.append(divisor_source(check.divide_by, chip))
-    label = f"{above.name} / {below.name}"
-    group = " / ".join(vocabulary.ACCELERATOR_OF_CHIP[chip.id] for chip in (above, below))
-    return Found(label, group, value, value, 1, check.claimed.agrees(value, value), (), tuple(sources))
+def _peak_ratio(check: Check, above: Chip, below: Chip) -> Found | None:
+    (one, field), (two, other_field) = specification(above, "peak"), specification(below, "peak")
+    divisors = divisors_of(check.divide_by, above, below)
+    if one is None or not two or divisors is None:
+        return None
+    value = divided(one / two, divisors)
+    return Found(
+        label=f"{above.name} / {below.name}",
+        group=" / ".join(vocabulary.ACCELERATOR_OF_CHIP[chip.id] for chip in (above, below)),
+        value=value,
+        agrees=check.claimed.agrees(value),
+        sources=(chip_source(above, field), chip_source(below, other_field)),
+        differences=tuple(one.sides for one in unlike(divisors)),
+        material=sum(one.material for one in unlike(divisors)),
+        divisors=divisors,
+    )
 
 
-def _by_value(row: tuple[float, Figure]) -> float:
-    return row[0]
+def _by_group_and_value(found: Found) -> tuple[str, float]:
+    return found.group, found.value

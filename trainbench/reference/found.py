@@ -1,41 +1,73 @@
 """What the checks of claims are judged from, and the form of what is found: numbers with their sources."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainbench.hardware.chips import Chip
-from trainbench.reference import vocabulary
+from trainbench.hardware.chips import HOST_NOT_STATED, Chip
+from trainbench.reference import economy, vocabulary
+from trainbench.reference.differences import MATERIAL, Difference
 from trainbench.reference.figure import Figure
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a number is from: the id of its row or chip, the place, and the date where there is one."""
+    """Where a number is from: id of its row or chip, repository or site, the place in full, date if known."""
 
     id: str
+    place: str
     text: str
     date: str | None
 
 
 @dataclass(frozen=True)
-class Found:
-    """One number (low = high), or the range of a group of `count` rows.
+class Divisor:
+    """The price or the power that one side is divided by.
 
     Attributes:
-      group: what it is reported together with: the accelerators and the model of a pair.
+      kind: what it covers: of a price whether the host is in it, of a power how it came about.
+      dated: False for a price that its source gives no date for.
+    """
+
+    chip: str
+    value: float
+    words: str
+    kind: str
+    dated: bool
+    source: Source
+
+
+@dataclass(frozen=True)
+class Found:
+    """One number: of a row, a chip, or a pair of either.
+
+    Attributes:
+      label, group: what it is of, and what it is reported together with.
       agrees: whether it meets what the check claims.
-      sources: of a group from the lowest to the highest row; of a pair the numerator's first.
-      differences: conditions in which the two figures of a pair differ, in words.
+      sources: of a pair the numerator's first.
+      differences: conditions in which the two sides of a pair differ, in words, the material ones first.
+      material: how many of them are, each of which forbids to call the pair like for like.
+      divisors: of a pair per dollar or watt, the numerator's first.
     """
 
     label: str
     group: str
-    low: float
-    high: float
-    count: int
+    value: float
     agrees: bool
-    differences: tuple[str, ...]
     sources: tuple[Source, ...]
+    differences: tuple[str, ...] = ()
+    material: int = 0
+    divisors: tuple[Divisor, ...] = ()
+
+    @property
+    def like_for_like(self) -> bool:
+        """Whether no difference is material."""
+        return self.material == 0
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The ids of the rows or chips that it is made of, the numerator's first."""
+        return tuple(source.id for source in self.sources)
 
 
 @dataclass(frozen=True)
@@ -61,7 +93,7 @@ class Tables:
 
 def source_of(figure: Figure) -> Source:
     """Where a figure is from."""
-    return Source(figure.id, figure.source, figure.date)
+    return Source(figure.id, figure.repository.removeprefix("https://"), figure.source, figure.date)
 
 
 def specification(chip: Chip, quantity: str) -> tuple[float | None, str]:
@@ -78,27 +110,57 @@ def specification(chip: Chip, quantity: str) -> tuple[float | None, str]:
     return (None if known is None else known / 1e12), "mem_bw_gbs"
 
 
-def divided(value: float | None, divide_by: str | None, chip: Chip | None) -> float | None:
-    """`value` per dollar and hour ("price") or per watt ("power"); None where the chip's is not known."""
-    if value is None or divide_by is None:
-        return value
-    if divide_by == "price":
-        return value / chip.price.usd_per_hour if chip and chip.price else None
-    return value / chip.rated_power.watts if chip and chip.rated_power else None
+def chip_source(chip: Chip, field: str) -> Source:
+    """Where a field of a chip is from."""
+    places = chip.sources.get(field, ())
+    return Source(chip.id, _place(places), ", ".join(places), None)
 
 
-def divisor_source(divide_by: str, chip: Chip | None) -> Source:
-    """Where the price or the power of a chip is from, with its amount and conditions."""
+def divisors_of(divide_by: str | None, above: Chip | None, below: Chip | None) -> tuple[Divisor, ...] | None:
+    """The prices or powers of both sides: empty where nothing is divided by, None where one is not known."""
+    if divide_by is None:
+        return ()
+    one, two = (_divisor(divide_by, chip) for chip in (above, below))
+    return (one, two) if one and two else None
+
+
+def divided(ratio: float, divisors: tuple[Divisor, ...]) -> float:
+    """A ratio per dollar and hour, or per watt."""
+    return ratio * divisors[1].value / divisors[0].value if divisors else ratio
+
+
+def unlike(divisors: tuple[Divisor, ...]) -> Iterator[Difference]:
+    """How the prices or powers of the two sides differ in kind; a price without a date differs from any."""
+    if not divisors:
+        return
+    one, two = divisors
+    if one.kind != two.kind or HOST_NOT_STATED in (one.kind, two.kind):
+        sides = f"{one.chip} {one.kind} / {two.chip} {two.kind}"
+        yield Difference(sides, MATERIAL, sides)
+    undated = [side.chip for side in divisors if not side.dated]
+    if undated:
+        words = f"price undated: {', '.join(undated)}"
+        yield Difference(words, MATERIAL, words)
+
+
+def _divisor(divide_by: str, chip: Chip | None) -> Divisor | None:
     if chip is None:
-        raise ValueError("a ratio per dollar or watt needs both chips")
+        return None
+    known = economy.price_of(chip) if divide_by == "price" else economy.power_of(chip)
+    if known.value is None:
+        return None
     if divide_by == "price" and chip.price:
-        price = chip.price
-        offer = f"${price.usd_per_hour:g}/h, {price.provider}, {price.region}, {price.host}"
-        text = f"{offer}: {', '.join(price.source)}"
-        return Source(chip.id, text, price.date)
-    power = chip.rated_power
-    text = f"{power.watts:g} W ({power.kind}): {', '.join(power.source)}" if power else "not known"
-    return Source(chip.id, text, None)
+        kind, date, places = chip.price.host, chip.price.date, chip.price.source
+    elif chip.rated_power:
+        kind, date, places = chip.rated_power.kind, None, chip.rated_power.source
+    dated = divide_by != "price" or date is not None
+    source = Source(chip.id, _place(places), str(known), date)
+    return Divisor(chip.name, known.value, known.words, kind, dated, source)
+
+
+def _place(places: Sequence[str]) -> str:
+    """The repository or address that the first of several sources begins with."""
+    return re.split(r"[ ?]", places[0].removeprefix("https://"), maxsplit=1)[0] if places else "no source"
 
 
 def per_core(value: float, figure: Figure, tables: Tables) -> float:

@@ -42,7 +42,12 @@ def closing(figures: Sequence[Figure], total: int) -> list[str]:
         f"{len(figures)} of {total} figures. Rates are divided by the chips: a TPU v3-8 has 4. "
         f"{signs}{'. ' if signs else ''}One in full: references id=ID; to run one again: reproduce=ID."
     )
-    return textwrap.wrap(text, _WIDTH)
+    return wrapped(text)
+
+
+def wrapped(text: str) -> list[str]:
+    """A text in lines of the table's width; none for an empty one."""
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
 
 
 def marks(figure: Figure) -> str:

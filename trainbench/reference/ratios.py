@@ -1,35 +1,39 @@
-"""Ratios between two published figures: which pairs are like for like, and of what the ratio is."""
+"""Ratios between two published figures: which pairs a check compares, of what, and how the two differ.
+
+What counts as a difference, and which differences forbid to call a pair like for like, is in `differences`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from trainbench.hardware.chips import Chip
 from trainbench.reference.claim import Check, Near, attribute, matches
+from trainbench.reference.differences import FACTOR, Difference, differences, facts_of
 from trainbench.reference.figure import Figure
 from trainbench.reference.found import (
     Found,
     Tables,
     divided,
-    divisor_source,
+    divisors_of,
     per_core,
     source_of,
     specification,
+    unlike,
 )
 
-# Two figures whose micro-batches per chip differ by more than this are not like for like.
-_BATCH_FACTOR = 2.0
 _MINUTES = re.compile(r"time to train ([\d.]+) min")
 _TIMES = ("minutes", "hours")
 # What must be known on both sides to be the same: "not stated" twice is no agreement.
-_KNOWN = {"precision_class": None, "bits": None, "padding": "not stated"}
-_DIFFERING = ("precision", "framework", "data", "padding", "model_variant", "num_chips")
+_KNOWN = ("precision_class", "bits")
 _PER_CHIP = frozenset({"tokens/sec", "tokens/sec/device", "TFLOP/s matmul", "TFLOP/s/device"})
+# What a run and a figure must agree in to be compared at all; figures that a check compares may not.
+_SUBJECT = {"name": "model", "task": "task", "image_size": "image size", "sequence_length": "sequence length"}
 
 
 def pairs(
     check: Check, above: Iterable[Figure], below: Iterable[Figure], tables: Tables
 ) -> Iterator[tuple[Figure, Figure]]:
-    """Numerators of `above` with denominators of `below`: those alike, and those that the check names."""
+    """Numerators of `above` with denominators of `below`: those that may be compared, and those named."""
     denominators = [figure for figure in below if matches(figure, check.denominator)]
     for figure in above:
         if matches(figure, check.numerator):
@@ -40,22 +44,28 @@ def pairs(
 
 def ratio(check: Check, above: Figure, below: Figure, tables: Tables) -> Found | None:
     """One pair's ratio; None where a side lacks the quantity, the price or the power."""
-    values = [_quantity(check.quantity, check.divide_by, figure, tables) for figure in (above, below)]
-    if values[0] is None or not values[1]:
+    one, two = (_quantity(check.quantity, figure, tables) for figure in (above, below))
+    divisors = divisors_of(check.divide_by, tables.chip_of(above), tables.chip_of(below))
+    if one is None or not two or divisors is None:
         return None
-    value = values[0] / values[1]
-    sources = [source_of(above), source_of(below)]
-    if check.divide_by:
-        sources += [divisor_source(check.divide_by, tables.chip_of(figure)) for figure in (above, below)]
-    name = above.name if above.name == below.name else f"{above.name} against {below.name}"
-    agrees = check.claimed.agrees(value, value)
-    label = f"{above.label} / {below.label}, {name}"
-    group = f"{above.accelerator} / {below.accelerator}, {name}"
-    return Found(label, group, value, value, 1, agrees, differences(above, below), tuple(sources))
+    value = divided(one / two, divisors)
+    one_model = above.name if above.name == below.name else ""
+    name = one_model or f"{above.name} against {below.name}"
+    differing = [*unlike(divisors), *between(above, below)]
+    return Found(
+        label=f"{above.label} / {below.label}, {name}",
+        group=f"{above.accelerator} / {below.accelerator}, {one_model or 'different models'}",
+        value=value,
+        agrees=check.claimed.agrees(value),
+        sources=(source_of(above), source_of(below)),
+        differences=tuple(difference.sides for difference in differing),
+        material=sum(difference.material for difference in differing),
+        divisors=divisors,
+    )
 
 
 def near(one: Near, check: Check, tables: Tables) -> Found:
-    """A comparison that is not like for like, with what differs.
+    """A comparison that does not count, with what differs.
 
     Raises:
       KeyError: a row that the claim names is not in the table.
@@ -64,40 +74,53 @@ def near(one: Near, check: Check, tables: Tables) -> Found:
     above, below = rows[one.numerator], rows[one.denominator]
     values = []
     for figure in (above, below):
-        value = _quantity(one.quantity, None, figure, tables) or 0.0
+        value = _quantity(one.quantity, figure, tables) or 0.0
         if one.per == "system":
             value *= figure.num_chips or 0
         values.append(per_core(value, figure, tables) if one.per == "core" else value)
     value = values[0] / values[1]
-    agrees = check.claimed.agrees(value, value)
-    sources = (source_of(above), source_of(below))
-    return Found(one.label, one.label, value, value, 1, agrees, differences(above, below), sources)
+    differing = between(above, below)
+    return Found(
+        label=one.label,
+        group=one.label,
+        value=value,
+        agrees=check.claimed.agrees(value),
+        sources=(source_of(above), source_of(below)),
+        differences=tuple(difference.sides for difference in differing),
+        material=sum(difference.material for difference in differing),
+    )
 
 
-def differences(above: Figure, below: Figure) -> tuple[str, ...]:
-    """The conditions in which two figures differ, beside the accelerator."""
-    found = []
-    for name in _DIFFERING:
-        values = [getattr(figure, name) for figure in (above, below)]
+def between(above: Figure, below: Figure) -> tuple[Difference, ...]:
+    """The conditions in which two figures differ, the heaviest first, by the rules for a run and a figure.
+
+    The accelerator is left out: to compare accelerators is the question.
+    """
+    found = [*_subjects(above, below), *differences(facts_of(above), below)]
+    conditions = [one for one in found if not one.sides.startswith("accelerator")]
+    return tuple(sorted(conditions, key=_lightness))
+
+
+def _subjects(above: Figure, below: Figure) -> Iterator[Difference]:
+    for attribute_name, word in _SUBJECT.items():
+        values = [getattr(figure, attribute_name) for figure in (above, below)]
         if values[0] != values[1]:
-            words = " / ".join("not stated" if value in (None, "") else str(value) for value in values)
-            found.append(f"{name.replace('_', ' ').replace('num chips', 'chips')}: {words}")
-    return tuple(found)
+            words = f"{word}: {' / '.join('not stated' if value is None else str(value) for value in values)}"
+            yield Difference(words, FACTOR, words)
+
+
+def _lightness(difference: Difference) -> int:
+    return -difference.weight
 
 
 def _alike(check: Check, above: Figure, below: Figure, peers: Mapping[str, str]) -> bool:
-    """Whether two comparable figures agree in all that the check asks for, and contradict nowhere else."""
+    """Whether two figures are of comparable chips and agree in all that the check asks for."""
     if not _comparable(above.accelerator, below.accelerator, peers):
         return False
     # Times are to targets and over epochs that the columns don't hold.
     if check.quantity == "speed" and above.metric in _TIMES:
         return False
-    if not all(_same(name, above, below) for name in check.same):
-        return False
-    if above.data and below.data and above.data != below.data:
-        return False
-    batch, other = above.micro_batch_per_chip, below.micro_batch_per_chip
-    return batch is None or other is None or max(batch, other) <= _BATCH_FACTOR * min(batch, other)
+    return all(_same(name, above, below) for name in check.same)
 
 
 def _comparable(accelerator: str, other: str, peers: Mapping[str, str]) -> bool:
@@ -108,20 +131,19 @@ def _comparable(accelerator: str, other: str, peers: Mapping[str, str]) -> bool:
 
 
 def _same(name: str, above: Figure, below: Figure) -> bool:
-    value = attribute(above, name)
-    known = name not in _KNOWN or value != _KNOWN[name]
-    return known and value == attribute(below, name)
+    one, two = attribute(above, name), attribute(below, name)
+    if name == "padding":
+        # Not stated may be the same; known to differ moves the rate by a factor.
+        return one == two or "not stated" in (one, two)
+    return one == two and not (name in _KNOWN and one is None)
 
 
-def _quantity(quantity: str, divide_by: str | None, figure: Figure, tables: Tables) -> float | None:
-    chip = tables.chip_of(figure)
+def _quantity(quantity: str, figure: Figure, tables: Tables) -> float | None:
     if quantity == "speed":
-        value = _speed(figure)
-    elif quantity == "minutes":
-        value = _training_runs(figure)
-    else:
-        value = _achieved(figure, chip, as_share=quantity == "mfu")
-    return divided(value, divide_by, chip)
+        return _speed(figure)
+    if quantity == "minutes":
+        return _training_runs(figure)
+    return _achieved(figure, tables.chip_of(figure), as_share=quantity == "mfu")
 
 
 def _speed(figure: Figure) -> float | None:
@@ -152,6 +174,6 @@ def _achieved(figure: Figure, chip: Chip | None, *, as_share: bool) -> float | N
     return 100 * value / peak if as_share else value / 100 * peak
 
 
-def closeness(found: Found) -> tuple[int, float, str]:
-    """Sorts pairs with the fewest differences first, then the highest ratio."""
-    return len(found.differences), -found.low, found.label
+def closeness(found: Found) -> tuple[int, int, float, str]:
+    """Sorts pairs with the fewest material differences first, then the fewest, then the highest ratio."""
+    return found.material, len(found.differences), -found.value, found.label

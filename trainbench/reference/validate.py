@@ -7,6 +7,7 @@ them takes the models.
 import math
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 
 from trainbench.hardware import chips
 from trainbench.reference import vocabulary
@@ -25,16 +26,32 @@ _FORM_FACTORS = ("sxm", "pcie", "nvl")
 # Parameters in a model's name ("Llama 3.1 70B"), but not a mixture's ("8x7B"); a range has two ("2B-462B").
 _PARAMETERS = re.compile(r"(?:^|[\s-])(\d+(?:\.\d+)?)\s?([mMbB])\b")
 _MIXTURES = ("DeepSeek", "Mixtral")
+_TEXT_FINETUNING = (
+    *(vocabulary.QUESTION_ANSWERING, vocabulary.TEXT_CLASSIFICATION, vocabulary.OTHER_FINETUNING),
+)
+# Family of models here -> what its models are trained on, and the size that they do not have.
+_IMAGES = (vocabulary.IMAGE_CLASSIFICATION, vocabulary.IMAGE_FINETUNING)
+_FAMILIES = {
+    "resnet": (_IMAGES, "sequence_length"),
+    "vit": (_IMAGES, "sequence_length"),
+    "bert": ((vocabulary.MASKED_LANGUAGE_MODEL, *_TEXT_FINETUNING), "image_size"),
+    "gpt2": ((vocabulary.CAUSAL_LANGUAGE_MODEL, *_TEXT_FINETUNING), "image_size"),
+}
 
 
-def faults(figure: Figure, flops_per_sample: FlopsPerSample | None = None) -> tuple[str, ...]:
+def faults(
+    figure: Figure, flops_per_sample: FlopsPerSample | None = None, today: date | None = None
+) -> tuple[str, ...]:
     """Everything that is wrong with a figure, in words; empty for a sound one.
 
     Args:
       flops_per_sample: what counts a figure's FLOPs; without it, a rate of samples is not held against the
         chip's peak, except for decoders whose name tells their size.
+      today: no figure is later; None: as the machine's clock has it.
     """
     return (
+        *_workload_faults(figure),
+        *_date_faults(figure, today or date.today()),
         *_counting_faults(figure),
         *_chip_faults(figure),
         *_rate_faults(figure, flops_per_sample),
@@ -66,6 +83,22 @@ def memory_gb(text: str) -> str | None:
 def form_factors(text: str) -> frozenset[str]:
     """The forms in the name of a board or a chip: {"sxm"} of "SXM4 40GB"."""
     return frozenset(form for form in _FORM_FACTORS if form in text.lower())
+
+
+def _workload_faults(figure: Figure) -> Iterator[str]:
+    """A model of ours has only the tasks and the kind of size that its family has."""
+    for family, (tasks, other_size) in _FAMILIES.items():
+        if figure.model is None or not figure.model.startswith(family):
+            continue
+        if figure.task not in tasks:
+            yield f"task: {figure.model} is not trained on {figure.task}, but on {', '.join(tasks)}"
+        if getattr(figure, other_size) is not None:
+            yield f"{other_size}: {figure.model} has none"
+
+
+def _date_faults(figure: Figure, today: date) -> Iterator[str]:
+    if figure.date is not None and date.fromisoformat(figure.date) > today:
+        yield f"date: {figure.date} is still to come (today is {today.isoformat()})"
 
 
 def _counting_faults(figure: Figure) -> Iterator[str]:
@@ -113,7 +146,7 @@ def _rate_faults(figure: Figure, flops_per_sample: FlopsPerSample | None) -> Ite
     if peak is not None and achieved is not None and achieved > peak:
         yield (
             f"value: {figure.value:g} {figure.metric} means {achieved:.4g} TFLOP/s per chip, above the "
-            f"{peak:g} that {figure.chip or figure.accelerator} can do in "
+            f"{peak:g} that {_whose_peak(figure)} can do in "
             f"{figure.precision or 'any floating-point format'}: check num_chips, metric, precision, padding"
         )
 
@@ -122,11 +155,16 @@ def peak_tflops(figure: Figure) -> float | None:
     """The most dense TFLOP/s (TOP/s for int8) of the figure's chip; None where chips.yaml has none.
 
     Where the source leaves open which board of a family or which precision it was, or chips.yaml lacks the
-    precision, the highest floating-point rate counts.
+    precision, the highest floating-point rate counts; for an accelerator that chips.yaml lacks, the highest
+    of any chip.
     """
     dtype = vocabulary.PEAK_DTYPES.get(figure.precision or "")
-    peaks = [_peak_of(chip, dtype) for chip in _possible_chips(figure)]
+    peaks = [_peak_of(chip, dtype) for chip in _possible_chips(figure) or chips.load()]
     return max((peak for peak in peaks if peak is not None), default=None)
+
+
+def _whose_peak(figure: Figure) -> str:
+    return figure.chip or (figure.accelerator if _possible_chips(figure) else "any chip that is known")
 
 
 def _peak_of(chip: chips.Chip, dtype: str | None) -> float | None:

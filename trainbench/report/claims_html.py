@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from trainbench.report.claims import RULES, Entry, parts
+from trainbench.report.claims import RULES, Entry, Line, parts, qualified
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; }
@@ -35,8 +35,9 @@ def page(entries: Sequence[Entry], notes: Sequence[str] = ()) -> str:
     """The whole page; every string from tables and result files is escaped."""
     body = "\n".join(line for one in entries for line in _section(one))
     rows = "".join(
-        f'<tr><td><a href="#{escape(one.id)}">{escape(one.text)}</a></td><td>{_word(one.word)}</td>'
-        f"<td>{escape(one.lines[0].found)}</td></tr>\n"
+        f'<tr><td><a href="#{escape(one.id)}">{escape(one.text)}</a></td>'
+        f"<td>{_word(one.word, one.deciding)}</td>"
+        f"<td>{escape(one.deciding.label)}: {escape(one.deciding.found)}</td></tr>\n"
         for one in entries
     )
     last = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
@@ -51,16 +52,17 @@ def page(entries: Sequence[Entry], notes: Sequence[str] = ()) -> str:
 
 def _section(one: Entry) -> Iterator[str]:
     yield f'<section id="{escape(one.id)}"><h2>{escape(one.text)}</h2>'
-    yield f"<p>{_word(one.word)}. {escape(one.conditions)}</p>"
+    yield f"<p>{_word(one.word, one.deciding)}. {escape(one.conditions)}</p>"
     rows = "".join(
         f"<tr><td>{escape(line.label)}</td><td>{escape(line.claimed)}</td><td>{escape(line.found)}</td>"
-        f"<td>{_word(line.word)}</td></tr>\n"
+        f"<td>{_word(line.word, line)}</td></tr>\n"
         for line in one.lines
     )
     yield _table(("Check", "Claimed", "Found", "Verdict"), rows)
     yield from _list("Found", parts(one))
     yield from _list("Not like for like", one.near)
     yield from _list("Your results", one.own)
+    yield from _list("Divided by", one.divisors)
     items = "".join(f"<li>{escape(source)}</li>" for source in one.sources)
     yield f"<details open><summary>Sources</summary><ul>{items}</ul></details></section>"
 
@@ -75,5 +77,6 @@ def _table(titles: Sequence[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
 
 
-def _word(word: str) -> str:
-    return f'<span class="word {word.replace(" ", "-")}">{escape(word)}</span>'
+def _word(word: str, line: Line) -> str:
+    shown = escape(qualified(word, line.qualification))
+    return f'<span class="word {word.replace(" ", "-")}">{shown}</span>'

@@ -1,5 +1,6 @@
 """Published figures beside a run, one line of text each."""
 
+import re
 from collections.abc import Sequence
 
 from trainbench.report.numbers import clip, number, units
@@ -7,7 +8,7 @@ from trainbench.results.record import Comparison, Result
 
 _WIDTH = 158  # columns of a figure with how it differs: wrapped by the terminal rather than cut
 _LEAST_DIFFERENCES = 30
-_ONE_HOST = "one of the prices includes the host"  # as the basis of a comparison says it
+_WIDTH_WITH_RATIOS = 178  # with the least differences, two lines of 110
 
 
 def published(result: Result, most: int) -> list[str]:
@@ -56,8 +57,8 @@ def _comparison(figure: Comparison, unit: str) -> str:
     ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
     kind = "like for like" if figure.like_for_like else "not like for like"
     begin, end = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio}", f" · {kind}"
-    economy, room = _economy(figure), _WIDTH - _LEAST_DIFFERENCES
-    text = begin + (economy if len(begin + economy + end) <= room else "") + end
+    economy = _economy(figure)
+    text = begin + (economy if len(begin + economy + end) <= _WIDTH_WITH_RATIOS else "") + end
     # Both accelerators stand in the summary already: this one's name above, the run's own in the second line.
     listed = [text for text in figure.differences if not text.startswith("accelerator:")]
     if not listed:
@@ -67,15 +68,19 @@ def _comparison(figure: Comparison, unit: str) -> str:
 
 
 def _economy(figure: Comparison) -> str:
-    """The ratios per watt and per dollar, where known and other than the one per chip."""
+    """The ratios per watt and per dollar with what they rest on, where other than the one per chip."""
     ratios = {"watt": figure.per_watt, "dollar": figure.per_dollar}
-    told = [
-        f"{number(ratio)} x per {unit}"
+    return "".join(
+        f", {number(ratio)} x per {unit}{_rests_on(figure.basis or '', unit)}"
         for unit, ratio in ratios.items()
         if ratio is not None and ratio != figure.ratio
-    ]
-    unlike = figure.per_dollar is not None and _ONE_HOST in (figure.basis or "")
-    return "".join(f", {text}" for text in told) + (" (a host in one price only)" if unlike else "")
+    )
+
+
+def _rests_on(basis: str, unit: str) -> str:
+    """The short form that a basis begins with: " (GCP undated / AWS 2026-08-17)" of the prices."""
+    said = re.search(rf"\bper {unit}: ([^;]+)", basis)
+    return f" ({said.group(1)})" if said else ""
 
 
 def _differences(differences: Sequence[str], width: int) -> str:
