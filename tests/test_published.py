@@ -95,20 +95,41 @@ def test_rows_are_the_nearest_of_the_own_family_then_the_best_of_the_others():
     parts = parts_of(A100, 1, 0.2, *RESNET)
     result = assemble(parts, OK)
     run = published.run_facts(parts, result.workload, result.throughput)
-    rows = list(published._rows(run, figures.load()))
+    rows = list(published._rows(run, ()))
     assert len(rows) == 16
     own = [row.accelerator.startswith("A100") for row in rows]
     assert own == [True] * 5 + [False] * 11
     assert rows[0].value == result.comparisons[0].value
     others = [row.value for row in rows[5:]]
     assert others == sorted(others, reverse=True)
-    assert [row.value for row in rows] == [
-        row.value for row in published._rows(run, reversed(figures.load()))
-    ]
     for row in rows:
         assert row.ratio == pytest.approx(1280 / row.value)
         assert "chip" in row.conditions
         assert row.source
+
+
+OWN = """\
+id,model,task,accelerator,num_chips,precision,per_device_batch,image_size,data,metric,value,source,framework
+mine,resnet50,image_classification,H100,1,bf16,256,224,synthetic,images/sec,2000,my notes,JAX
+mine-again,resnet50,image_classification,H100,1,bf16,128,224,synthetic,images/sec,1900,my notes,JAX
+mine-vit,vit_b16,image_classification,H100,1,bf16,256,224,synthetic,images/sec,1000,my notes,JAX
+"""
+
+
+def test_figures_of_ones_own_come_first_and_those_left_out_are_named(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text(OWN)
+    parts = parts_of("NVIDIA H100 80GB HBM3", 1, 0.1, *RESNET, f"reference.extra={file}")
+    result = assemble(parts, OK)
+    assert [one.reference_id for one in result.comparisons[:2]] == ["mine", "mine-again"]
+    assert result.comparisons[0].ratio == pytest.approx(2560 / 2000)
+    assert result.comparisons[2].accelerator.startswith("H100"), "then as without them"
+    (said,) = [warning for warning in result.warnings if warning.startswith("reference.extra")]
+    assert "1 of 3" in said
+    assert said.endswith("mine-vit")
+    run = published.run_facts(parts, result.workload, result.throughput)
+    rows = list(published._rows(run, published._extra(parts)))
+    assert [row.value for row in rows[:2]] == [2000, 1900]
 
 
 def test_a_model_without_published_figures_has_no_chart(tmp_path):

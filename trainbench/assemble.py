@@ -71,7 +71,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         cost=published.cost(parts, speed) if believed else None,
         comparisons=published.comparisons(parts, _workload(parts), speed) if believed else (),
         reproduction=published.reproduction(parts, _workload(parts), speed if believed else None),
-        warnings=tuple(doubts(parts, summary, software)),
+        warnings=(*doubts(parts, summary, software), *published.left_out(parts, _workload(parts))),
     )
 
 

@@ -171,6 +171,8 @@ def plan(
     calls = -(-config.steps // config.steps_per_call)
     wanted, autos = _wanted_blocks(config.request.measure.blocks, calls, call_s)
     blocks = _block_count(calls, wanted)
+    if "blocks" in autos:
+        autos["blocks"] = Auto(blocks, autos["blocks"].reason)
     per_block = -(-calls // blocks)
     if per_block * blocks != calls:
         steps = per_block * blocks * config.steps_per_call

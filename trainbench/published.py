@@ -46,15 +46,30 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
 def comparisons(
     parts: Parts, workload: record.Workload | None, speed: record.Throughput | None
 ) -> tuple[record.Comparison, ...]:
-    """The published figures that are nearest to a run, nearest first; none without a rate."""
+    """The user's own figures, then the shipped ones that are nearest to a run; none without a rate."""
     if workload is None or speed is None:
         return ()
     run, table = run_facts(parts, workload, speed), {figure.id: figure for figure in _table(parts)}
     conditions = run.chip_id, parts.request.price_per_hour, run.samples_per_s_per_chip
     return tuple(
         _comparison(one, economy.compare(*conditions, table[one.reference_id]))
-        for one in match.compare(run, table.values())
+        for one in (*_one_by_one(run, _extra(parts)), *match.compare(run, figures.load()))
     )
+
+
+def left_out(parts: Parts, workload: record.Workload | None) -> Iterator[str]:
+    """In one line, how many of the user's own figures a run is not compared with, and why."""
+    extra = _extra(parts)
+    if workload is None or not extra:
+        return
+    run = run_facts(parts, workload, None)
+    unlike = [figure.id for figure in extra if not match.comparable(run, figure)]
+    why = "another model, task or size, or no rate per chip"
+    if unlike:
+        yield (
+            f"reference.extra: {len(unlike)} of {len(extra)} own figures are compared with nothing ({why}): "
+            f"{', '.join(unlike)}"
+        )
 
 
 def reproduction(
@@ -99,7 +114,7 @@ def draw(parts: Parts, result: record.Result, directory: Path) -> str | None:
     try:
         run = run_facts(parts, result.workload, result.throughput)
         own = _own_row(run, parts.devices.kind if parts.devices else "unknown device")
-        chart = plots.published_chart(result.workload, own, tuple(_rows(run, _table(parts))))
+        chart = plots.published_chart(result.workload, own, tuple(_rows(run, _extra(parts))))
         for name, content in zip(CHART_FILES, plots.images(chart), strict=True):
             store.write_whole(directory / name, content)
     except UserError as error:
@@ -119,15 +134,30 @@ def _table(parts: Parts) -> tuple[Figure, ...]:
     return figures.load(parts.request.extra_figures, flops_per_sample)
 
 
+def _extra(parts: Parts) -> list[Figure]:
+    """The user's own figures."""
+    shipped = {figure.id for figure in figures.load()}
+    return [figure for figure in _table(parts) if figure.id not in shipped]
+
+
+def _one_by_one(run: RunFacts, own: Iterable[Figure]) -> Iterator[match.Comparison]:
+    """Every figure that can be compared, where `match.compare` would keep one of an accelerator."""
+    for figure in own:
+        yield from match.compare(run, [figure])
+
+
 def _chips(parts: Parts) -> int:
     """Chips of a run; a device that is not in the table counts as one, a CPU with simulated devices too."""
     assert parts.devices is not None
     return parts.devices.chip_count or (1 if parts.devices.platform == "cpu" else parts.devices.count)
 
 
-def _rows(run: RunFacts, table: Iterable[Figure]) -> Iterator[plots.Row]:
-    """The nearest figures of the run's own family, then the best of each other one, highest first."""
-    figures_by_id = {figure.id: figure for figure in table}
+def _rows(run: RunFacts, extra: Iterable[Figure]) -> Iterator[plots.Row]:
+    """The user's figures, the nearest ones of the run's own family, then the best of each other one."""
+    for figure in extra:
+        for one in match.compare(run, [figure]):
+            yield _row(one, figure)
+    figures_by_id = {figure.id: figure for figure in figures.load()}
     own = [figure for figure in figures_by_id.values() if same_accelerator(run, figure)]
     others = [figure for figure in figures_by_id.values() if not same_accelerator(run, figure)]
     nearest = list(_nearest(run, own, _OWN_ROWS))

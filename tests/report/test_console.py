@@ -293,21 +293,21 @@ def costing(
 
 
 def test_what_a_million_samples_cost_and_at_which_price():
-    shown = line(summary(costing(), FILE), "cost")
-    assert shown == "cost $0.271 per million images at $2.70/h, GCP, somewhere (or not), undated"
-    given = line(summary(costing(12.3, "$1.50/h, given by price_per_hour")), "cost")
-    assert given == "cost $12.3 per million images at $1.50/h, given by price_per_hour"
+    shown = line(summary(costing(), FILE), "device")
+    assert shown.endswith(" · $0.271 per million images at $2.70/h, GCP, somewhere (or not), undated")
+    given = line(summary(costing(12.3, "$1.50/h, given by price_per_hour")), "device")
+    assert given.endswith(" · $12.3 per million images at $1.50/h, given by price_per_hour")
 
 
-def test_the_cost_takes_the_place_of_a_published_figure_but_not_of_all():
-    lines = summary(costing(), FILE)
-    assert len(lines) == 10
-    assert "published" in labels(lines)
-    rates = {"resident": Rate(samples_per_s=1.0, steady=True)}
-    given = Input(mode="all", rates=rates, verdict="compute-bound", verdict_reason="so")
-    full = labels(summary(changed(costing(), input=given), FILE))
-    assert "cost" not in full
-    assert "published" in full
+def test_further_figures_are_named_whole_and_those_without_room_counted():
+    one = examples.ok_gpu().comparisons[0]
+    many = tuple(one.model_copy(update={"accelerator": f"Accelerator {place}"}) for place in range(12))
+    found = [text for text in summary(changed(examples.ok_gpu(), comparisons=many), FILE) if "also:" in text]
+    (shown,) = found
+    assert shown.endswith("more")
+    assert len(shown) < 180
+    named, left = shown.count("Accelerator"), int(shown.split("+")[-1].split()[0])
+    assert named + left == 11
 
 
 def economical(per_watt: float | None, per_dollar: float | None, basis: str = "") -> str:

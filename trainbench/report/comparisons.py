@@ -35,7 +35,13 @@ def _others(figures: Sequence[Comparison]) -> str:
         + (f" ({number(figure.ratio)} x{', like for like' * figure.like_for_like})" if figure.ratio else "")
         for figure in figures
     ]
-    return clip(f"also: {', '.join(texts)}", _WIDTH)
+    shown = texts[:1]
+    for text in texts[1:]:
+        if len(", ".join([*shown, text])) > _WIDTH - len("also: , +9 more"):
+            break
+        shown.append(text)
+    left = len(texts) - len(shown)
+    return f"also: {', '.join(shown)}" + (f", +{left} more" if left else "")
 
 
 def reproduction(result: Result) -> list[str]:

@@ -47,8 +47,6 @@ def summary(result: Result, path: Path | None = None) -> list[str]:
     """
     lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result)]
     last = [_line("result", str(path))] if path else []
-    if len(lines) + len(last) < _MOST_LINES - 1:
-        lines += _cost(result)
     room = _MOST_LINES - len(lines) - len(last)
     texts = published(result, max(1, min(room, _MOST_COMPARISONS)))
     lines += [_line("published", text) for text in texts]
@@ -134,7 +132,7 @@ def _speed(result: Result) -> list[str]:
     if result.timing:
         lines.append(_line("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)])))
     lines += _ways(result)
-    device = [*_mfu(result), *_peak_memory(result.memory)]
+    device = [*_mfu(result), *_peak_memory(result.memory), *_cost(result)]
     return lines + ([_line("device", " · ".join(device))] if device else [])
 
 
@@ -239,7 +237,7 @@ def _cost(result: Result) -> list[str]:
         return []
     unit = units(result.workload.sample_unit if result.workload else "sample")
     price = cost.price_source.partition("; source: ")[0]
-    return [_line("cost", f"${number(cost.usd_per_million_samples)} per million {unit} at {price}")]
+    return [f"${number(cost.usd_per_million_samples)} per million {unit} at {price}"]
 
 
 def _compile(stages: Compile) -> str:
