@@ -1,6 +1,7 @@
 """The verb: what it prints and writes, whose results it takes, and mistakes."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -51,13 +52,40 @@ def test_all_claims_are_printed_within_the_width_and_without_escape_codes(shown)
     assert all(letter.isprintable() or letter == "\n" for letter in output)
 
 
-@pytest.mark.parametrize("arguments", [["resnet50-v100"], ["claim=resnet50-v100"]])
+@pytest.mark.parametrize(
+    "arguments", [["resnet50-v100"], ["claim=resnet50-v100"], ["id=resnet50-v100"], ["ResNet50-V100"]]
+)
 def test_one_claim_is_shown_with_every_source(shown, arguments):
     output = shown(*arguments)
     assert "[resnet50-v100]" in output
     assert "[resnet50-tpu-v3]" not in output
     assert "resnet-50-v1-5-v100-x1-fp32-r224-tensorflow: NVIDIA/DeepLearningExamples" in output
     assert "2023-04-17" in output
+
+
+@pytest.mark.parametrize("part", ["resnet50", "RESNET50-", "id=esnet5"])
+def test_a_part_of_an_id_shows_all_claims_that_have_it(shown, part):
+    content = json.loads(shown(part, "resnet50-v100", "--json"))
+    assert [one["claim"]["id"] for one in content["claims"]] == [
+        name for name in IDS if name.startswith("resnet50-")
+    ]
+
+
+def test_many_claims_by_a_part_of_their_ids_are_listed_and_one_is_shown_with_every_source(shown):
+    assert "\n  sources\n" not in shown("resnet50")
+    assert "\n  sources\n" in shown("resnet50-tpu")
+
+
+def test_a_claim_of_several_checks_says_how_they_combine(shown):
+    said = "the plain one, listed first, decides"
+    assert said in " ".join(shown("bert-large-v100").split())
+    assert said not in " ".join(shown("resnet50-v100").split())
+
+
+def test_a_whole_id_is_not_taken_for_a_part_of_another():
+    first, second = claim.load().claims[:2]
+    longer = replace(second, id=f"{first.id}-again")
+    assert claims._find(first.id, [longer, first]) == [first]
 
 
 def test_json_has_every_claim_with_its_numbers_and_sources(shown):
@@ -76,10 +104,13 @@ def test_a_measurement_and_a_forecast_stand_beside_the_claims_they_fit(shown, tm
     store.write(on_a_tpu(), tmp_path / "here")
     store.write(on_a_tpu("tpu-v6e", kind="forecast"), tmp_path / "there")
     rate = shown("claim=resnet50-tpu-v3", "--results", tmp_path)
-    assert "measured here: 2,791/s, 2.79x the claim" in rate
+    rate = " ".join(rate.split())
+    assert "measured here: 2,791 images/s, 2.79x the claim as 'images per chip" in rate
+    assert "in a batch'; batch 256, bf16, TPU v3" in rate
+    assert "1,396 images/s, 1.40x the claim as 'images per TensorCore" in rate
     assert "forecast" not in rate
     ratio = " ".join(shown("tpu-v6e-training", "--results", tmp_path).split())
-    assert "forecast:" in ratio
+    assert "forecast: 2,791 images/s per chip, batch 256, bf16: " in ratio
     assert "with resnet-50-v1-5-h100" in ratio
     assert "measured here" not in ratio
 
@@ -117,6 +148,59 @@ def test_damaged_failed_and_probing_files_are_named_and_left_out(shown, tmp_path
     assert "a probe trains no model" in probe
     assert "torn.json is damaged" in torn
     assert {Path(own["file"]).parent.name for own in content["claims"][0]["own"]} == {"fine"}
+
+
+def test_the_first_line_counts_what_was_read(shown, tmp_path):
+    store.write(on_a_tpu(), tmp_path / "fine")
+    store.write(on_a_tpu(kind="forecast"), tmp_path / "forecast")
+    store.write(on_a_tpu(workload={"model": "none_such"}), tmp_path / "unheard_of")
+    store.write(result(ok_cpu), tmp_path / "cpu")
+    store.write(result(ok_cpu), tmp_path / "again")
+    store.write(oom(), tmp_path / "full")
+    (tmp_path / "torn.json").write_text("{")
+    first, second, *_ = shown("resnet50-tpu-v3", "--results", tmp_path).split("\n\n")
+    assert " ".join(first.split()) == (
+        "7 results read: 1 measured beside claims, 1 forecast beside claims, 1 that none of these claims is "
+        "about, 2 on other hardware (a CPU), 1 left out, 1 damaged"
+    )
+    _, word, mine, *_ = second.splitlines()
+    assert word == "  SUPPORTED WITH CONDITIONS"
+    assert mine.startswith("  measured here: ")
+    assert shown("--results", tmp_path).startswith("7 results read: ")
+    assert shown("--html", tmp_path / "page.html", "--results", tmp_path).startswith("7 results read: ")
+    assert "results read" not in shown()
+
+
+def test_your_results_stand_directly_under_the_verdict_on_both_pages(shown, tmp_path):
+    store.write(on_a_tpu(), tmp_path / "fine")
+    pages = tmp_path / "claims.md", tmp_path / "claims.html"
+    shown("resnet50-tpu-v3", "--results", tmp_path, "--markdown", pages[0], "--html", pages[1])
+    for page in pages:
+        section = page.read_text(encoding="utf-8").partition('resnet50-tpu-v3">')[2].partition("<details")[0]
+        before = section.rpartition("Your results")[0]
+        assert "One TensorCore" in before
+        assert "| Check |" not in before.partition("## ")[2]
+        assert "Found:" not in before
+
+
+def test_every_form_says_how_several_readings_combine(shown, tmp_path):
+    pages = tmp_path / "claims.md", tmp_path / "claims.html"
+    shown("--markdown", pages[0], "--html", pages[1])
+    said = "Of several readings of a claim the plain one, listed first, decides, and another that"
+    for text in (shown(), *(page.read_text(encoding="utf-8") for page in pages)):
+        assert said in " ".join(text.split())
+
+
+def test_the_help_names_every_option_and_only_commands_that_work(shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("results", "outputs"):
+        (tmp_path / name).mkdir()
+    for option in ("ID", "--results", "--markdown", "--html", "--json"):
+        assert f"\n  {option} " in claims.HELP
+    examples = [line for line in claims.HELP.splitlines() if line.startswith("  python -m trainbench claims")]
+    assert len(examples) > 3
+    for line in examples:
+        assert shown(*line.split()[4:])
 
 
 def test_an_empty_directory_is_named(shown, tmp_path):
@@ -166,7 +250,8 @@ def test_markdown_and_text_show_what_files_say_as_it_is(shown, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["resnet50-v10"], "claims resnet50-v100"),
+        (["resnet5O-v100"], "claims resnet50-v100"),
+        (["id="], "there is no claim ''"),
         (["claim=qqq"], "there is no claim 'qqq'"),
         (["--results", "nowhere"], "there is nothing at nowhere"),
         (["--results"], "expected at least one argument"),

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from trainbench import references
+from trainbench import references, reproduce
 from trainbench.cli import main
 from trainbench.errors import UserError
-from trainbench.reference import columns, figures, listing, select
+from trainbench.reference import columns, figures, listing, words
 
 OWN = "id,model,task,accelerator,num_chips,image_size,metric,value,source\n"
 ROW = "mine,resnet50,image_classification,A100,8,224,images/sec,16000,me\n"
@@ -28,13 +28,155 @@ def ids(capsys, *arguments):
     return [row["id"] for row in csv.DictReader(io.StringIO(shown(capsys, *arguments, "--csv")))]
 
 
-def test_everything_is_listed_within_110_columns_with_its_source(capsys):
+def test_everything_is_listed_within_110_columns_with_its_conditions(capsys):
     lines = shown(capsys).splitlines()
     assert max(map(len, lines)) <= 110
     for figure in figures.load():
-        (line,) = [line for line in lines if f" {figure.id} " in line]
-        assert line.split()[-1] in figure.repository
+        (line,) = [line for line in lines if f" {figure.id} " in f"{line} "]
+        assert line.split()[-1] in (figure.id, *_places(figure.repository))
+        assert figure.short_label[:17] in line
+        conditions = line.partition(f" {figure.id}")[0].split()
+        assert figure.num_chips is None or str(figure.num_chips) in conditions
+        batch = figure.micro_batch_per_chip
+        assert batch is None or f"{batch:g}" in conditions
     assert any(line.startswith("419 of 419 figures") for line in lines)
+
+
+def _places(repository):
+    name = repository.partition("://")[2] or repository
+    return name, name.removeprefix("github.com/"), name.partition("/")[0], name.rpartition("/")[2]
+
+
+def test_a_source_that_fits_is_shown_beside_the_id(capsys):
+    assert shown(capsys, "source=karpathy/llm.c").count(" karpathy/llm.c\n") == 4
+
+
+def test_samples_of_an_image_model_are_images_whatever_the_source_calls_them(capsys):
+    headings = [line for line in shown(capsys, "model=vit_b16").splitlines() if line.startswith("vit_b16")]
+    assert headings == [
+        "vit_b16 · image classification · 224 pixels · images/sec per chip",
+        "vit_b16 · image finetuning · 384 pixels · images/sec per chip",
+    ]
+    for figure in figures.load():
+        assert figure.unit != "samples/sec"
+
+
+@pytest.mark.parametrize(
+    ("word", "attribute", "expected", "said"),
+    [
+        (
+            "accelerator=tpu",
+            "accelerator",
+            "TPU",
+            "No accelerator is tpu; taken are those that hold it: TPU v2",
+        ),
+        ("accelerator=3090", "accelerator", "RTX 3090", "that hold it: RTX 3090."),
+        ("chip=A100", "chip", "a100", "No chip is A100; taken are those that hold it: a100-"),
+        ("model=Llama", "name", "llama", "No model is Llama; taken are those that hold it: llama_2_70b"),
+        (
+            "model=bert",
+            "name",
+            "bert_base",
+            "model=bert stands for bert_base; references 'model=?' lists all.",
+        ),
+        ("source=MLPerf", "repository", "mlcommons", "source=MLPerf stands for mlcommons."),
+    ],
+)
+def test_a_part_of_a_value_finds_all_that_hold_it_and_the_last_line_says_so(
+    capsys, word, attribute, expected, said
+):
+    by_id = {figure.id: figure for figure in figures.load()}
+    found = set(ids(capsys, word))
+    assert found == {name for name, each in by_id.items() if expected in (getattr(each, attribute) or "")}
+    assert said in " ".join(shown(capsys, word).split())
+
+
+def test_a_whole_value_is_not_widened_to_those_that_hold_it(capsys):
+    assert "hold it" not in shown(capsys, "accelerator=A10")
+    by_id = {figure.id: figure for figure in figures.load()}
+    assert {by_id[name].accelerator for name in ids(capsys, "accelerator=A10")} == {"A10"}
+
+
+def test_a_question_mark_lists_every_value_with_its_count(capsys):
+    models = shown(capsys, "model=?").splitlines()
+    assert len(models) == len({figure.name for figure in figures.load()})
+    assert "  120 model=bert_large" in models
+    left = shown(capsys, "accelerator=?", "model=vit_b16").splitlines()
+    assert left == ["    3 accelerator=A100", "    2 accelerator=RTX 3090", "    1 accelerator=H100"]
+
+
+def test_a_list_that_is_cut_says_how_to_see_all_of_it():
+    with pytest.raises(UserError) as error:
+        references.show(["model=nothing-like-it"])
+    assert "more (references 'model=?' lists all)" in error.value.allowed
+
+
+def test_what_can_be_run_is_asked_for_and_marked(capsys):
+    runnable = set(ids(capsys, "runnable=yes"))
+    assert runnable == {figure.id for figure in figures.load() if not figure.missing()}
+    assert runnable.isdisjoint(ids(capsys, "runnable=no"))
+    marked = {figure.id for figure in figures.load() if "r" in listing.marks(figure)}
+    assert marked == runnable
+
+
+@pytest.mark.parametrize("runnable", ["yes", "no"])
+def test_runnable_is_answered_with_yes_and_no(capsys, runnable):
+    count = len(ids(capsys, f"runnable={runnable}"))
+    assert f"{count:>5} runnable={runnable}" in shown(capsys, "runnable=?").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("figure", "fix"),
+    [
+        ("bert-large-h100-x8-fp8-s512-pytorch", "references runnable=yes model=bert_large"),
+        ("electra", "references runnable=yes"),
+    ],
+)
+def test_a_figure_that_cannot_be_run_is_answered_with_those_that_can(capsys, figure, fix):
+    name = next(each.id for each in figures.load() if each.id.startswith(figure))
+    with pytest.raises(UserError) as error:
+        reproduce.expand([f"reproduce={name}"])
+    assert error.value.fix.endswith(fix)
+    assert ids(capsys, *shlex.split(error.value.fix.partition(": ")[2])[4:])
+
+
+@pytest.mark.parametrize("option", ["extra={}", "reference.extra={}", "--extra={}"])
+def test_a_table_of_ones_own_is_named_as_run_names_it(capsys, tmp_path, option):
+    path = tmp_path / "own.csv"
+    path.write_text(OWN + ROW)
+    assert "mine" in ids(capsys, "model=resnet50", option.format(path))
+
+
+@pytest.mark.parametrize("arguments", [["references", "--help"], ["references", "model=resnet50", "-h"]])
+def test_help_is_about_the_references(capsys, arguments):
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert text == references.HELP + "\n"
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_each_example_of_the_help_finds_something(capsys):
+    examples = [line for line in references.HELP.splitlines() if "trainbench references " in line][1:]
+    assert len(examples) == 4
+    for example in examples:
+        assert shown(capsys, *shlex.split(example)[4:])
+
+
+def test_a_minus_sorts_downwards(capsys):
+    numbers = ids(capsys, "model=resnet50", "sort=value_per_chip")
+    assert ids(capsys, "model=resnet50", "sort=-value_per_chip") == numbers
+    names = [row["model"] for row in json.loads(shown(capsys, "sort=-model", "--json"))]
+    assert names == sorted(names, reverse=True)
+
+
+def test_check_says_which_figures_are_compared_with_nothing(capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    unsized = ROW.replace("mine", "unsized").replace(",224,", ",,")
+    path.write_text(OWN + ROW + unsized + ROW.replace("mine,resnet50", "new,squeezenet"))
+    lines = shown(capsys, "--check", str(path)).splitlines()
+    assert "1 figure is compared with nothing: the image size is not stated (unsized)" in lines
+    assert "1 figure is compared with nothing: squeezenet is not built here (new)" in lines
+    assert "mine" not in "".join(lines)
 
 
 def test_filters_take_lists_aliases_classes_and_any_case(capsys):
@@ -82,7 +224,7 @@ def test_numbers_are_compared_as_numbers(capsys):
     by_id = {figure.id: figure for figure in figures.load()}
     assert {by_id[name].value for name in ids(capsys, "value=938.0")} == {938}
     odd = max(by_id.values(), key=lambda figure: len(str(figure.value)))
-    assert odd.id in ids(capsys, f"value={select.cell(odd, 'value')}")
+    assert odd.id in ids(capsys, f"value={words.cell(odd, 'value')}")
     counts = {figure.num_chips for figure in by_id.values()} - {None}
     for word, kept in (
         ("num_chips>8", {count for count in counts if count > 8}),
@@ -187,7 +329,7 @@ def test_the_schema_names_every_column(capsys):
         (["modle=resnet50"], "no column 'modle'", "model=..."),
         (["resnet50"], "'resnet50' is not KEY=VALUE", "references model=resnet50"),
         (["model="], "'model=' is not KEY=VALUE", "references"),
-        (["model=resnet5"], "no published figure has model=resnet5", "model=resnet50"),
+        (["model=resnet51"], "no published figure has model=resnet51", "model=resnet50"),
         (["model=resnet50", "accelerator=T4"], "no published figure has model=resnet50", "model=resnet50"),
         (["id=nothing-like-it"], "is not the id of a published figure", "references"),
         (["sort=speed"], "no column 'speed'", "references"),

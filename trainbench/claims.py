@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,24 @@ _NOT_IN_A_RESULT: dict[str, Any] = {
 }
 _FIX = "python -m trainbench claims [ID] [--results PATH...] [--markdown FILE] [--html FILE] [--json]"
 
+HELP = """\
+python -m trainbench claims [ID...] [--results PATH...] [--markdown FILE] [--html FILE] [--json]
+
+What is widely claimed of GPUs and TPUs, what sources show, and a verdict on each claim.
+
+  ID                 one claim with all its sources, or each whose id holds this, in any case; also id=ID
+  --results PATH...  set results beside the claims: result files, or directories that hold some
+  --markdown FILE    write a Markdown page instead of printing
+  --html FILE        write an HTML page instead of printing
+  --json             print everything as JSON
+
+  python -m trainbench claims
+  python -m trainbench claims resnet50
+  python -m trainbench claims resnet50-v100 --results results
+  python -m trainbench claims --html claims.html --results outputs"""
+
+_NAMING = ("id=", "claim=")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -41,6 +60,26 @@ class _Results:
     figures: tuple[OwnFigure, ...] = ()
     elsewhere: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    other_hardware: tuple[str, ...] = ()
+    unused: int = 0
+    damaged: int = 0
+
+    def counted(self, verdicts: Sequence[Verdict]) -> str:
+        """How many results were read, and what became of them; empty where none were asked for."""
+        if not (self.figures or self.elsewhere or self.skipped):
+            return ""
+        beside = {own.file for one in verdicts for own in one.own}
+        kinds = Counter(one.kind for one in self.figures if one.file in beside)
+        unlike = sum(one.file not in beside for one in self.figures)
+        parts = [f"{kinds['measured']} measured beside claims"]
+        parts += [f"{kinds['forecast']} forecast beside claims"] if kinds["forecast"] else []
+        parts += [f"{unlike} that none of these claims is about"] if unlike else []
+        names = f" ({', '.join(dict.fromkeys(self.other_hardware))})" if self.elsewhere else ""
+        parts.append(f"{len(self.elsewhere)} on other hardware{names}")
+        parts += [f"{self.unused} left out"] if self.unused else []
+        read = len(self.figures) + len(self.elsewhere) + self.unused + self.damaged
+        results = "result" if read == 1 else "results"
+        return f"{read} {results} read: {', '.join(parts)}, {self.damaged} damaged"
 
     def notes(self) -> list[str]:
         """One line for each run and file that no claim is compared with."""
@@ -56,7 +95,8 @@ def show(arguments: list[str]) -> int:
     """
     options = _options(arguments)
     table = claim.load()
-    chosen = [_find(name, table.claims) for name in options.claim] or list(table.claims)
+    named = {one.id: one for name in options.claim for one in _find(name, table.claims)}
+    chosen = list(named.values()) or list(table.claims)
     results = _read(options.results)
     tables = Tables(figures.load(), {chip.id: chip for chip in chips.load()}, table.peers)
     verdicts = [claims.judge(one, tables, results.figures) for one in chosen]
@@ -64,41 +104,45 @@ def show(arguments: list[str]) -> int:
     if options.json:
         print(_json(verdicts, results))
     elif written:
-        print("\n".join(written))
+        print("\n".join([*filter(None, [results.counted(verdicts)]), *written]))
     else:
-        print(_text(verdicts, results, in_detail=bool(options.claim)))
+        print(_text(verdicts, results, in_detail=len(options.claim) >= len(chosen)))
     return ExitCode.OK
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    # claim=ID goes anywhere, also behind --results, which takes all that follows.
-    named = [word.removeprefix("claim=") for word in arguments if word.startswith("claim=")]
+    # id=ID goes anywhere, also behind --results, which takes all that follows.
+    named = [word.partition("=")[2] for word in arguments if word.startswith(_NAMING)]
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("claim", nargs="*")
     parser.add_argument("--results", nargs="+", type=Path, action="extend", default=[])
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--html", type=Path)
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_intermixed_args([word for word in arguments if not word.startswith("claim=")])
+    options = parser.parse_intermixed_args([word for word in arguments if not word.startswith(_NAMING)])
     options.claim += named
     return options
 
 
-def _find(name: str, known: Sequence[claim.Claim]) -> claim.Claim:
+def _find(name: str, known: Sequence[claim.Claim]) -> list[claim.Claim]:
+    """The claim of that id, or all whose ids hold it."""
     by_id = {one.id: one for one in known}
-    if name not in by_id:
-        near = nearest(name, by_id) or known[0].id
+    wanted = name.lower()
+    if wanted in by_id:
+        return [by_id[wanted]]
+    holding = [one for one in known if wanted and wanted in one.id]
+    if not holding:
+        near = nearest(wanted, by_id) or known[0].id
         raise UserError(
             f"there is no claim {name!r}", allowed=", ".join(by_id), fix=f"python -m trainbench claims {near}"
         )
-    return by_id[name]
+    return holding
 
 
 def _text(verdicts: Sequence[Verdict], results: _Results, *, in_detail: bool) -> str:
-    if not in_detail:
-        return report.text([report.entry(one) for one in verdicts], results.notes())
-    *first, last = (report.entry(one, every_source=True) for one in verdicts)
-    return "\n\n".join([*(report.detail(one) for one in first), report.detail(last, results.notes())])
+    entries = [report.entry(one, every_source=in_detail) for one in verdicts]
+    show = report.details if in_detail else report.text
+    return show(entries, results.notes(), read=results.counted(verdicts))
 
 
 def _json(verdicts: Sequence[Verdict], results: _Results) -> str:
@@ -135,14 +179,16 @@ def _write_file(path: Path, text: str) -> None:
 def _read(paths: Iterable[Path]) -> _Results:
     """The results in these files and below these directories."""
     files = {path: _files(path) for path in paths}
-    own, elsewhere = [], []
+    own, elsewhere, other, damaged = [], [], [], 0
     skipped = [f"{path}: it holds no result file" for path, below in files.items() if not below]
-    for file in dict.fromkeys(file for below in files.values() for file in below):
+    found = dict.fromkeys(file for below in files.values() for file in below)
+    for file in found:
         try:
             result = store.read(file)
             reason = _unusable(result)
         except UserError as error:
             skipped.append(error.problem)
+            damaged += 1
             continue
         if reason:
             skipped.append(f"{file}: {reason}")
@@ -150,7 +196,9 @@ def _read(paths: Iterable[Path]) -> _Results:
             own.append(OwnFigure(result.kind, str(file), _figure(result, file)))
         else:
             elsewhere.append(_elsewhere(result, file))
-    return _Results(tuple(own), tuple(elsewhere), tuple(skipped))
+            other.append(_hardware(result))
+    unused = len(found) - len(own) - len(elsewhere) - damaged
+    return _Results(tuple(own), tuple(elsewhere), tuple(skipped), tuple(other), unused, damaged)
 
 
 def _files(path: Path) -> list[Path]:
@@ -193,6 +241,11 @@ def _elsewhere(result: Result, file: Path) -> str:
     assert result.hardware is not None
     kind = result.hardware.device_kind
     return f"{result.workload.model} on {kind}, {_rate(result):.4g} samples/s ({result.kind}); {file}"
+
+
+def _hardware(result: Result) -> str:
+    kind = result.hardware.device_kind if result.hardware else "unknown"
+    return "a CPU" if kind.lower() == "cpu" else kind
 
 
 def _figure(result: Result, file: Path) -> Figure:

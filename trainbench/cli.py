@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if {"-h", "--help"} & set(arguments):
-            return _print(usage.page({name: _summary(verb) for name, verb in VERBS.items()}))
+            return _print(_help(arguments[0]))
         if "--version" in arguments:
             return _print(f"trainbench {__version__}")
         verb, rest = _split_verb(arguments)
@@ -50,6 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print(text: str) -> int:
     print(text)
     return ExitCode.OK
+
+
+def _help(first: str) -> str:
+    """The page of the verb that `first` names, if it has one of its own; else the page of all."""
+    # Imported late, as the verbs themselves are.
+    if first == "references":
+        from trainbench import references
+
+        return references.HELP
+    if first == "claims":
+        from trainbench import claims
+
+        return claims.HELP
+    return usage.page({name: _summary(verb) for name, verb in VERBS.items()})
 
 
 def _summary(verb: Callable[[list[str]], int]) -> str:

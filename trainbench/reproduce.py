@@ -168,7 +168,9 @@ def _check_enough(figure: Figure, given: Iterable[str]) -> None:
     unstated = {key: words for key, words in figure.unstated().items() if key not in given}
     if not (obstacles or unstated):
         return
-    fix = "choose another figure: python -m trainbench references"
+    alike = any(other.runnable and other.name == figure.name for other in figures.load())
+    model = f" model={figure.name}" if alike else ""
+    fix = f"choose another figure: python -m trainbench references runnable=yes{model}"
     if not obstacles:
         fix = f"state it yourself: reproduce={figure.id} " + " ".join(f"{key}=..." for key in unstated)
     raise UserError(

@@ -9,6 +9,7 @@ from importlib import resources
 
 import pytest
 
+from trainbench import shipped
 from trainbench.errors import UserError
 from trainbench.hardware import chips
 from trainbench.model_flops import flops_per_sample
@@ -132,12 +133,38 @@ def test_models_may_be_fine_tuned_and_others_do_as_they_like(model, task, size):
 def test_every_bad_row_is_named_not_only_the_first():
     with pytest.raises(figures.FigureError) as error:
         figures.parse(_csv({**GOOD, "value": "x"}, GOOD, {**GOOD, "data": "y"}, GOOD), name="own.csv")
-    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
-        "own.csv line 2",
-        "own.csv line 4",
-        "own.csv line 5",
+    again = "id: 'mine' is used twice"
+    assert str(error.value).splitlines() == [
+        "own.csv line 2: value: 'x' is not a number",
+        f"own.csv line 3: {again}",
+        "own.csv line 4: data: 'y' is not one of real, synthetic",
+        f"own.csv line 4: {again}",
+        f"own.csv line 5: {again}",
     ]
-    assert "'mine' is used twice" in str(error.value)
+
+
+def test_every_mistake_of_a_header_is_named_with_the_columns_that_there_are():
+    with pytest.raises(figures.FigureError) as error:
+        figures.parse("id,id,valeu,speeed,model\n", name="own.csv")
+    assert [problem.removeprefix("own.csv line 1: ") for problem in error.value.problems] == [
+        "the column 'id' is there twice",
+        "there is no column 'valeu'; did you mean 'value'?",
+        "there is no column 'speeed'",
+        "the columns task, accelerator, metric, value, source are needed too",
+    ]
+    assert all(f" {name}" in error.value.allowed for name in columns.NAMES)
+
+
+def test_every_model_that_is_built_here_is_known_to_the_table():
+    assert set(vocabulary.MODELS) == set(shipped.names("model")) - set(vocabulary.MODEL_ALIASES)
+    assert set(vocabulary.MODEL_ALIASES) < set(shipped.names("model"))
+
+
+def test_a_tiny_model_of_ones_own_can_be_run_again():
+    row = {**GOOD, "model": "vit_tiny", "image_size": "32", "precision": "fp32", "per_device_batch": "8"}
+    (figure,) = figures.parse(_csv({**row, "chip": "a100-sxm4-80gb"}), name="own.csv")
+    assert figure.runnable
+    assert figure.never_compared() == ()
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,11 @@ class Own:
     """A result of the user's beside a claim: `kind` is measured or forecast, `file` where it stands.
 
     Attributes:
-      value: samples/s per chip; for a ratio the ratio itself.
+      value: in the unit of the check; for a ratio the ratio itself.
       ratio: value / claimed for a rate, the ratio of the pair for a ratio.
       against: the figure that a ratio is taken to or from; empty for a rate.
+      unit: of the check; x for a ratio.
+      figure: the result's conditions and its speed.
     """
 
     kind: str
@@ -83,6 +85,8 @@ class Own:
     ratio: float
     against: str
     differences: tuple[str, ...]
+    unit: str
+    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,8 @@ def _own(check: Check, tables: Tables, own: Sequence[OwnFigure]) -> Iterable[Own
             value = evidence.rate(one.figure, check.per, tables)
             if value is not None:
                 label = f"{one.figure.label}, {evidence.group_label(one.figure)}"
-                yield Own(one.kind, one.file, check.label, label, value, value / check.claimed.low, "", ())
+                ratio, unit = value / check.claimed.low, check.claimed.unit
+                yield Own(one.kind, one.file, check.label, label, value, ratio, "", (), unit, one.figure)
         if check.kind == "ratio":
             yield from _own_ratio(check, tables, one, own)
 
@@ -228,5 +233,14 @@ def _own_ratio(check: Check, tables: Tables, one: OwnFigure, own: Sequence[OwnFi
     if found:
         best, other = min(found, key=_closeness)
         yield Own(
-            one.kind, one.file, check.label, best.label, best.value, best.value, other.id, best.differences
+            kind=one.kind,
+            file=one.file,
+            check=check.label,
+            label=best.label,
+            value=best.value,
+            ratio=best.value,
+            against=other.id,
+            differences=best.differences,
+            unit=check.claimed.unit,
+            figure=one.figure,
         )

@@ -91,6 +91,30 @@ class Figure:
         return f"{self.accelerator} {self.board}".strip()
 
     @property
+    def short_label(self) -> str:
+        """The accelerator in a narrow column: no server, slice or power limit in it."""
+        if self.accelerator.startswith("TPU"):
+            return self.accelerator.partition(" (")[0]
+        return re.sub(r" \(.*| \d+W\b", "", self.label)
+
+    @property
+    def unit(self) -> str:
+        """What the metric counts, over all chips or by one device; an image model's samples are images.
+
+        >>> from trainbench.reference import figures
+        >>> figures.find("vit-b-16-h100-x8-bf16-r224-jax-flax").unit
+        'images/sec'
+        """
+        if self.metric not in vocabulary.SAMPLE_METRICS:
+            return self.metric.removesuffix("/device").removesuffix(" total")
+        return "images/sec" if "image" in self.task else "sequences/sec"
+
+    @property
+    def runnable(self) -> bool:
+        """Whether `reproduce=ID` runs it without anything stated besides."""
+        return not self.missing()
+
+    @property
     def precision_class(self) -> str | None:
         """The class within which precisions count as alike, or None where it is not stated."""
         return None if self.precision is None else vocabulary.PRECISION_CLASSES[self.precision]
@@ -145,11 +169,20 @@ class Figure:
     def obstacles(self) -> tuple[str, ...]:
         """What keeps it from being run here, whatever one states besides, in words."""
         trained = self.precision is None or self.precision_class in vocabulary.TRAINED_PRECISION_CLASSES
+        other = () if trained else (f"training in {self.precision} is not built here",)
+        return (*self._not_comparable(), *other)
+
+    def never_compared(self) -> tuple[str, ...]:
+        """Why no run is ever compared with it, in words; empty where one may be."""
+        unstated = self.unstated()
+        sizes = (unstated[key] for key in ("image_size", "sequence_length") if key in unstated)
+        return (*self._not_comparable(), *sizes)
+
+    def _not_comparable(self) -> tuple[str, ...]:
         found = {
             f"{self.published_model} is not built here": self.model is None,
             f"{spaced(self.task)} is not trained here": self.task not in vocabulary.TRAINED_TASKS,
             self._why_no_rate(): self.samples_per_s_per_chip is None,
-            f"training in {self.precision} is not built here": not trained,
         }
         return tuple(words for words, holds in found.items() if holds)
 

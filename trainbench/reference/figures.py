@@ -26,14 +26,16 @@ SHIPPED = "published.csv"
 # Problems that one screen shows, and characters of each.
 _SHOWN = 10
 _LINE = 300
+_ALLOWED = "rows as `python -m trainbench references --columns` documents them; none is left out"
 
 
 class FigureError(ValueError):
-    """Rows of a table that cannot be trusted: `problems` names each by its line."""
+    """Rows of a table that cannot be trusted: `problems` names each by its line, `allowed` what may be."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], allowed: str = _ALLOWED) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.allowed = allowed
 
 
 def load(
@@ -95,22 +97,21 @@ def parse(
       FigureError: a wrong header, or every bad row with its line and what is wrong with it.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    found: dict[str, Figure] = {}
-    problems = []
+    found, seen, problems = [], set(taken), []
     try:
         _check_header(reader.fieldnames or (), name)
         for row in reader:
             try:
-                figure = _figure(row, flops_per_sample, today)
-                _check_new(figure.id, found, taken)
-                found[figure.id] = figure
+                found.append(_figure(row, flops_per_sample, today))
             except ValueError as error:
                 problems.append(f"{name} line {reader.line_num}: {error}")
+            if again := _used(row.get("id"), seen, taken):
+                problems.append(f"{name} line {reader.line_num}: {again}")
     except csv.Error as error:
         problems.append(f"{name} line {reader.reader.line_num}: {error}")
     if problems:
         raise FigureError(problems)
-    return tuple(found.values())
+    return tuple(found)
 
 
 @functools.cache
@@ -132,31 +133,36 @@ def _checked(
     try:
         return parse(text, name=path.name, flops_per_sample=flops_per_sample, taken=taken)
     except FigureError as error:
-        raise _screen(path, error.problems) from None
+        raise _screen(path, error) from None
 
 
 def _check_header(names: Sequence[str], file: str) -> None:
     """Nothing if the first line names the needed columns, each column once, and no unknown one."""
-    lacking = [name for name in NEEDED if name not in names]
-    unknown = [name for name in names if name not in NAMES]
     if not names:
         raise FigureError([f"{file} is empty: its first line must name the columns"])
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise FigureError([f"{file} line 1: the column {twice!r} is there twice"])
-    if unknown:
-        near = nearest(unknown[0], NAMES)
+    lacking = [name for name in NEEDED if name not in names]
+    unknown = [name for name in dict.fromkeys(names) if name not in NAMES]
+    twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
+    problems = [f"the column {name[:60]!r} is there twice" for name in twice]
+    for name in unknown:
+        near = nearest(name, NAMES)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise FigureError([f"{file} line 1: there is no column {unknown[0][:60]!r}{hint}"])
+        problems.append(f"there is no column {name[:60]!r}{hint}")
     if lacking:
-        raise FigureError([f"{file} line 1: the columns {', '.join(lacking)} are needed too"])
+        problems.append(f"the columns {', '.join(lacking)} are needed too")
+    if problems:
+        rest = ", ".join(name for name in NAMES if name not in NEEDED)
+        allowed = f"the columns {', '.join(NEEDED)}; and if you like {rest}"
+        raise FigureError([f"{file} line 1: {problem}" for problem in problems], allowed)
 
 
-def _check_new(name: str, found: Collection[str], taken: Collection[str]) -> None:
-    if name in found:
-        raise ValueError(f"id: {name!r} is used twice")
-    if name in taken:
-        raise ValueError(f"id: {name!r} is the id of a figure that is shipped")
+def _used(cell: str | None, seen: set[str], taken: Collection[str]) -> str:
+    """What is wrong with an id that another row has, sound or not; empty for a new one, now seen."""
+    name = (cell or "").strip()
+    if name in seen and name:
+        return f"id: {name!r} is " + ("the id of a figure that is shipped" if name in taken else "used twice")
+    seen.add(name)
+    return ""
 
 
 def _figure(row: Mapping[str, Any], flops_per_sample: FlopsPerSample | None, today: date | None) -> Figure:
@@ -201,15 +207,15 @@ def _text_of(path: Path) -> str:
     )
 
 
-def _screen(path: Path, problems: list[str]) -> UserError:
+def _screen(path: Path, error: FigureError) -> UserError:
     """The first of a file's problems on one screen, and how many more there are."""
-    shown, more = problems[:_SHOWN], len(problems) - _SHOWN
+    shown, more = error.problems[:_SHOWN], len(error.problems) - _SHOWN
     lines = [f"{problem[:_LINE]}..." if len(problem) > _LINE else problem for problem in shown]
     if more > 0:
         lines.append(f"and {more} more")
     quoted = shlex.quote(str(path))
     return UserError(
         "\n".join(lines),
-        allowed="rows as `python -m trainbench references --columns` documents them; none is left out",
+        allowed=error.allowed,
         fix=f"correct them until this is content: python -m trainbench references --check {quoted}",
     )

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from trainbench.reference import vocabulary
 from trainbench.reference.columns import COLUMNS, NEEDED
 from trainbench.reference.figure import Figure, spaced
-from trainbench.reference.select import cell
+from trainbench.reference.words import cell
 
 _WIDTH = 110
+# Of an accelerator's label; the longest that is whole is "RTX 6000 Ada 48GB".
+_LABEL = 18
 MARKS = {
+    "r": "reproduce=ID runs it again",
     "A": "the best reference for its model and accelerator",
     "d": "derived: a division of published numbers",
     "l": "the middle of numbers in logs",
@@ -28,9 +31,11 @@ def table(figures: Sequence[Figure], total: int) -> list[str]:
     Args:
       total: how many figures were looked through.
     """
-    lines = []
+    label = max([len("accelerator"), *(len(_label(figure)) for figure in figures)])
+    columns = f"{'value':>9} {'precision':<9} {'accelerator':<{label}} chips batch marks id, source"
+    lines = [columns, ""]
     for heading, group in itertools.groupby(figures, key=_heading):
-        lines += [heading, *_rows(list(group)), ""]
+        lines += [heading, *_rows(list(group), label), ""]
     return [*lines, *closing(figures, total)]
 
 
@@ -39,8 +44,8 @@ def closing(figures: Sequence[Figure], total: int) -> list[str]:
     used = {mark for figure in figures for mark in marks(figure)}
     signs = "; ".join(f"{mark}: {text}" for mark, text in MARKS.items() if mark in used)
     text = (
-        f"{len(figures)} of {total} figures. Rates are divided by the chips: a TPU v3-8 has 4. "
-        f"{signs}{'. ' if signs else ''}One in full: references id=ID; to run one again: reproduce=ID."
+        f"{len(figures)} of {total} figures. Rates are divided by the chips: a TPU v3-8 has 4. The batch is "
+        f"what a chip takes at once. {signs}{'. ' if signs else ''}One in full: references id=ID."
     )
     return wrapped(text)
 
@@ -53,6 +58,7 @@ def wrapped(text: str) -> list[str]:
 def marks(figure: Figure) -> str:
     """The signs of `MARKS` that hold for a figure."""
     signs = {
+        "r": figure.runnable,
         "A": figure.best,
         "d": figure.derivation.startswith("derived"),
         "l": figure.derivation.startswith("aggregated"),
@@ -143,19 +149,29 @@ def _fact(name: str, text: str) -> Iterator[str]:
 def _heading(figure: Figure) -> str:
     size = f"{figure.image_size} pixels" if figure.image_size else ""
     size = f"{figure.sequence_length} tokens" if figure.sequence_length else size
-    unit = figure.metric.removesuffix("/device").removesuffix(" total")
     rate = vocabulary.METRICS[figure.metric] in (vocabulary.TOTAL, vocabulary.DEVICE)
-    parts = (figure.name, spaced(figure.task), size, f"{unit} per chip" if rate else unit)
+    parts = (figure.name, spaced(figure.task), size, f"{figure.unit} per chip" if rate else figure.unit)
     return " · ".join(part for part in parts if part)
 
 
-def _rows(figures: Sequence[Figure]) -> Iterator[str]:
+def _rows(figures: Sequence[Figure], label: int) -> Iterator[str]:
     width = max(len(figure.id) for figure in figures)
     for figure in figures:
         value = figure.value if figure.value_per_chip is None else figure.value_per_chip
         precision = (figure.precision or "-").replace(" or ", "/")
-        start = f"{_number(value):>9} {precision:<9} {marks(figure):<4} {figure.id:<{width}} "
-        yield start + _within(_place(figure), _WIDTH - len(start))
+        counts = f"{figure.num_chips or '-':>5} {_batch(figure):>5}"
+        conditions = f"{precision:<9} {_label(figure):<{label}} {counts} {marks(figure):<5}"
+        start = f"{_number(value):>9} {conditions} {figure.id:<{width}} "
+        yield (start + _within(_place(figure), _WIDTH - len(start))).rstrip()
+
+
+def _label(figure: Figure) -> str:
+    label = figure.short_label
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+
+
+def _batch(figure: Figure) -> str:
+    return "-" if figure.micro_batch_per_chip is None else f"{figure.micro_batch_per_chip:.4g}"
 
 
 def _number(value: float) -> str:
@@ -172,9 +188,8 @@ def _place(figure: Figure) -> str:
 
 
 def _within(place: str, room: int) -> str:
-    """The repository, without its owner where there is no room for both."""
-    short = place if len(place) <= room else place.rpartition("/")[2]
-    return short if len(short) <= room else short[: max(room - 1, 1)] + "…"
+    """The repository, without its owner where there is no room for both, or nothing."""
+    return next((name for name in (place, place.rpartition("/")[2]) if len(name) <= room), "")
 
 
 def rows_as_cells(figures: Iterable[Figure]) -> Iterator[list[str]]:

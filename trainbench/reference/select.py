@@ -1,48 +1,40 @@
 """Which figures of a table are asked for, and in which order."""
 
-import math
-import operator
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from trainbench.errors import UserError, nearest
 from trainbench.reference import vocabulary
-from trainbench.reference.columns import NAMES, NUMBERS
+from trainbench.reference.columns import NUMBERS
 from trainbench.reference.figure import Figure
-
-# Columns whose attribute has another name.
-_ATTRIBUTES = {"model": "name", "source": "repository"}
-# Free text, which a part of it finds; everything else is compared as a whole.
-_TEXTS = (
-    *("published_model", "model_variant", "dataset", "board", "framework", "framework_version"),
-    *("derivation", "source", "source_path", "source_commit", "date", "note"),
+from trainbench.reference.words import (
+    BLANK,
+    DERIVED,
+    ORDER,
+    TEXTS,
+    Filters,
+    attribute,
+    cell,
+    check_key,
+    check_word,
+    fits,
+    split,
+    value,
 )
-BLANK = "none"
-_BLANKS = (BLANK, "no")
-# What a word may begin with: "=" for the very word, the others for numbers that are more or less.
-_ORDER: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_WORD = re.compile(r"(>=|<=|>|<|=|)\s*(.*)", re.DOTALL)
-_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d*)?(?:e\+?\d{1,2})?", re.IGNORECASE | re.ASCII)
+
 # What a fix gives up last, or never: a figure for another model is no answer.
 _IDENTITY = ("accelerator", "task", "model")
 # Values that one line of an error message shows.
 _SHOWN = 12
-
-Filters = Mapping[str, Sequence[str]]
 
 
 def chosen(figures: Iterable[Figure], filters: Filters) -> tuple[Figure, ...]:
     """The figures that fit every filter: under each column one of its words, without regard to case.
 
     A precision finds its whole class (fp16 and bf16 are one), a part of a text finds the text, a number finds
-    the same number. "=WORD" is the very word only; ">8", ">=8", "<8" and "<=8" compare numbers.
+    the same number. "=WORD" is the very word only; ">8", ">=8", "<8" and "<=8" compare numbers. A word
+    that is no value finds the values that hold it: "TPU" every TPU.
 
     Raises:
       UserError: an unknown column, a word that is no number where numbers are, or no figure fits; it says
@@ -52,25 +44,26 @@ def chosen(figures: Iterable[Figure], filters: Filters) -> tuple[Figure, ...]:
     for key, words in filters.items():
         check_key(key)
         for word in words:
-            _check_word(key, word)
-    found = tuple(figure for figure in table if _fits(figure, filters))
+            check_word(key, word)
+    found = _fitting(table, filters)
     if not found:
         raise _nothing(table, filters)
     return found
 
 
 def ordered(figures: Iterable[Figure], key: str | None = None) -> tuple[Figure, ...]:
-    """By a column, numbers and dates downwards; without one, by metric, and then per chip, highest first.
+    """By a column, numbers and dates downwards, as is all by "-COLUMN"; without one, by unit, then per chip.
 
     Raises:
       UserError: an unknown column.
     """
     if key is None:
-        return tuple(sorted(figures, key=_by_metric))
+        return tuple(sorted(figures, key=_by_unit))
+    key, down = key.removeprefix("-"), key.startswith("-")
     check_key(key)
     table = sorted(figures, key=attrgetter("id"))
     stated = [figure for figure in table if cell(figure, key)]
-    downwards = key == "date" or any(isinstance(value(figure, key), int | float) for figure in stated)
+    downwards = down or key == "date" or any(isinstance(value(figure, key), int | float) for figure in stated)
     stated.sort(key=_by(key), reverse=downwards)
     return (*stated, *(figure for figure in table if not cell(figure, key)))
 
@@ -99,84 +92,58 @@ def widened(figures: Iterable[Figure], filters: Filters) -> str:
     )
 
 
-def cell(figure: Figure, key: str) -> str:
-    """What a table's cell holds of a figure; empty where nothing is stated."""
-    held = value(figure, key)
-    if isinstance(held, bool):
-        return {"best": "A"}.get(key, "yes") if held else ""
-    if isinstance(held, float):
-        return f"{held:.12g}"
-    return "" if held in (None, vocabulary.NOT_STATED) else str(held)
-
-
-def check_key(key: str) -> None:
-    """Nothing if `key` is a column.
-
-    Raises:
-      UserError: it is not.
-    """
-    if key not in NAMES:
-        near = nearest(key, NAMES)
-        raise UserError(
-            f"the published figures have no column {key!r}",
-            allowed=", ".join(NAMES),
-            fix=f"{near}=..." if near else "python -m trainbench references --columns",
-        )
-
-
-def value(figure: Figure, key: str) -> Any:
-    """What a figure holds under a column."""
-    return getattr(figure, _ATTRIBUTES.get(key, key))
-
-
 def _by(key: str) -> Callable[[Figure], Any]:
-    return attrgetter(_ATTRIBUTES.get(key, key))
+    return attrgetter(attribute(key))
 
 
-def _by_metric(figure: Figure) -> tuple[int, float, str]:
-    return list(vocabulary.METRICS).index(figure.metric), -(figure.value_per_chip or 0), figure.id
+def _by_unit(figure: Figure) -> tuple[int, float, str]:
+    unit = next(index for index, metric in enumerate(vocabulary.METRICS) if metric.startswith(figure.unit))
+    return unit, -(figure.value_per_chip or 0), figure.id
 
 
-def _fits(figure: Figure, filters: Filters) -> bool:
-    return all(any(_is(figure, key, word) for word in words) for key, words in filters.items())
+def _fitting(table: Sequence[Figure], filters: Filters) -> tuple[Figure, ...]:
+    meant = {
+        key: [value for word in words for value in _values(table, key, word)]
+        for key, words in filters.items()
+    }
+    return tuple(figure for figure in table if fits(figure, meant))
 
 
-def _is(figure: Figure, key: str, word: str) -> bool:
-    sign, bare = _split(word)
-    held, asked = cell(figure, key), vocabulary.plain(bare)
-    if bare.lower() in _BLANKS:
-        return not held
-    if key in NUMBERS:
-        return bool(held) and _compares(value(figure, key), sign, float(bare))
-    if key in _TEXTS:
-        return held.lower() == bare.lower() if sign else bare.lower() in held.lower()
-    if key == "model":
-        asked = vocabulary.plain(vocabulary.MODEL_ALIASES.get(bare.lower(), bare))
-    if key == "precision" and not sign and figure.precision_class:
-        return asked in _class_words(figure.precision_class)
-    if isinstance(value(figure, key), bool):
-        return bool(held) and asked in ("yes", "true", "a")
-    # "TPU v7x" finds "TPU v7x (Ironwood)".
-    return asked in (vocabulary.plain(held), vocabulary.plain(held.partition(" (")[0]))
+def _values(table: Sequence[Figure], key: str, word: str) -> list[str]:
+    """The word, or where nothing fits it, "=VALUE" for each value of the column that holds it."""
+    part = vocabulary.plain(word)
+    whole = split(word)[0] or key in (*NUMBERS, *TEXTS) or not part
+    if whole or any(fits(figure, {key: [word]}) for figure in table):
+        return [word]
+    held = sorted({cell(figure, key) for figure in table})
+    return [f"={value}" for value in held if part in vocabulary.plain(value)] or [word]
 
 
-def _split(word: str) -> tuple[str, str]:
-    match = _WORD.fullmatch(word)
-    assert match, "the expression fits every word"
-    return match.group(1), match.group(2)
+def broadened(figures: Iterable[Figure], filters: Filters) -> str:
+    """One sentence for each word that is not a value itself: what it was taken for; empty if there is none.
+
+    Args:
+      figures: the whole table, of which `chosen` took some.
+    """
+    table = tuple(figures)
+    sentences = []
+    for key, word in [(key, word) for key, words in filters.items() for word in words]:
+        aliases = {"model": vocabulary.MODEL_ALIASES, "source": vocabulary.SOURCE_ALIASES}.get(key, {})
+        found = [value.removeprefix("=") for value in _values(table, key, word)]
+        if word.lower() in aliases:
+            every = f"; {_every(key)}" if key == "model" else ""
+            sentences.append(f"{key}={word} stands for {aliases[word.lower()]}{every}.")
+        elif found != [word.removeprefix("=")]:
+            sentences.append(f"No {key} is {word}; taken are those that hold it: {_short(found, key)}.")
+    return " ".join(sentences)
 
 
-def _compares(held: float, sign: str, number: float) -> bool:
-    # A printed cell, which one copies from, has twelve digits.
-    if math.isclose(held, number, rel_tol=1e-11):
-        return sign not in ("<", ">")
-    return sign in _ORDER and _ORDER[sign](held, number)
-
-
-def _class_words(precision_class: str) -> set[str]:
-    """A class of precisions and all that count as it, as `plain` words."""
-    kinds = [kind for kind, name in vocabulary.PRECISION_CLASSES.items() if name == precision_class]
-    return {vocabulary.plain(word) for word in (precision_class, *kinds)}
+def counts(figures: Iterable[Figure], filters: Filters, key: str) -> dict[str, int]:
+    """Each value of a column, the most frequent first, and how many that fit the other filters hold it."""
+    others = {name: words for name, words in filters.items() if name != key}
+    blank = "no" if key in DERIVED else BLANK
+    held = [cell(figure, key) or blank for figure in _fitting(tuple(figures), others)]
+    return {each: held.count(each) for each in sorted(set(held), key=lambda each: (-held.count(each), each))}
 
 
 def _precisions(filters: Filters) -> set[str]:
@@ -185,28 +152,11 @@ def _precisions(filters: Filters) -> set[str]:
     return {kind for kind in vocabulary.PRECISION_CLASSES if vocabulary.plain(kind) in asked}
 
 
-def _check_word(key: str, word: str) -> None:
-    sign, bare = _split(word)
-    if key not in NUMBERS and sign in _ORDER:
-        raise UserError(
-            f"{key} holds no numbers, so nothing in it is {sign} {bare}",
-            allowed=f"{sign} with {', '.join(NUMBERS)}",
-            fix=f"{key}={bare}",
-        )
-    blank = bare.lower() in _BLANKS and sign not in _ORDER
-    if key in NUMBERS and not blank and not _NUMBER.fullmatch(bare):
-        raise UserError(
-            f"{key}={word}: {bare!r} is not a positive number",
-            allowed=f"a number, with >, >=, < or <= before it if you like, or {BLANK}",
-            fix=f"{key}=8, or in quotes '{key}>=8'",
-        )
-
-
 def _nothing(table: Sequence[Figure], filters: Filters) -> UserError:
     asked = " ".join(_written(key, words) for key, words in filters.items())
     unknown = [key for key in filters if key != "model" or not _any_fits(table, {key: filters[key]})]
-    there = {key: _words_held(table, key, filters) for key in _loosest_first(unknown)}
-    lines = [f"{key}: {_short(values)}" for key, values in there.items() if values]
+    there = {key: list(counts(table, filters, key)) for key in _loosest_first(unknown)}
+    lines = [f"{key}: {_short(values, key)}" for key, values in there.items() if values]
     rest = " with the other filters" if len(filters) > 1 else ""
     kept = [_written(key, words) for key, words in _relaxed(table, filters).items()]
     fix = " ".join(["python -m trainbench references", *map(_quoted, kept)])
@@ -219,9 +169,9 @@ def _nothing(table: Sequence[Figure], filters: Filters) -> UserError:
 
 def _written(key: str, words: Sequence[str]) -> str:
     """A filter as it is typed."""
-    signs = {_split(word)[0] for word in words}
-    if len(signs) == 1 and signs < set(_ORDER):
-        return f"{key}{signs.pop()}{','.join(_split(word)[1] for word in words)}"
+    signs = {split(word)[0] for word in words}
+    if len(signs) == 1 and signs < set(ORDER):
+        return f"{key}{signs.pop()}{','.join(split(word)[1] for word in words)}"
     return f"{key}={','.join(words)}"
 
 
@@ -244,7 +194,7 @@ def _relaxed(table: Sequence[Figure], filters: Filters) -> Filters:
 
 
 def _any_fits(table: Sequence[Figure], filters: Filters) -> bool:
-    return any(_fits(figure, filters) for figure in table)
+    return bool(_fitting(table, filters))
 
 
 def _without(filters: Mapping[str, list[str]], key: str) -> dict[str, list[str]]:
@@ -258,16 +208,13 @@ def _put_right(table: Sequence[Figure], key: str, word: str) -> str:
     return nearest(word, sorted({cell(figure, key) for figure in table} - {""})) or word
 
 
-def _words_held(table: Sequence[Figure], key: str, filters: Filters) -> list[str]:
-    """What the figures that fit all the other filters hold under `key`, the most frequent first."""
-    others = {name: words for name, words in filters.items() if name != key}
-    held = [cell(figure, key) or BLANK for figure in table if _fits(figure, others)]
-    return sorted(set(held), key=lambda value: (-held.count(value), value))
-
-
-def _short(values: Sequence[str]) -> str:
+def _short(values: Sequence[str], key: str) -> str:
     shown = ", ".join(value[:60] for value in values[:_SHOWN])
-    return f"{shown}, and {len(values) - _SHOWN} more" if len(values) > _SHOWN else shown
+    return f"{shown}, and {len(values) - _SHOWN} more ({_every(key)})" if len(values) > _SHOWN else shown
+
+
+def _every(key: str) -> str:
+    return f"references '{key}=?' lists all"
 
 
 def _quoted(word: str) -> str:

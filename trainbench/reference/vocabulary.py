@@ -26,15 +26,17 @@ TASKS = (
     *(SPAN_CORRUPTION, REPLACED_TOKEN_DETECTION, DENOISING, MICROBENCHMARK),
 )
 
-# Models that have the same shape here. T5-v1.1, MPT, GPT-3 and Pax's GPT sizes have other shapes than any of
-# these, so the table gives them names of their own.
+# Every model that is built here; a figure under its name is for the same shape. T5-v1.1, MPT,
+# GPT-3 and Pax's GPT sizes have other shapes than any of these, so the table gives them names of their own.
 MODELS = (
-    "resnet50",
-    *("vit_ti16", "vit_s16", "vit_b16", "vit_l16"),
-    *("bert_base", "bert_large"),
-    *("gpt2_124m", "gpt2_345m", "gpt2_774m", "gpt2_1558m"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet_tiny"),
+    *("vit_ti16", "vit_s16", "vit_b16", "vit_l16", "vit_tiny"),
+    *("bert_base", "bert_large", "bert_tiny"),
+    *("gpt2_124m", "gpt2_345m", "gpt2_774m", "gpt2_1558m", "gpt2_tiny"),
 )
 MODEL_ALIASES = {"vit": "vit_b16", "bert": "bert_base", "gpt2": "gpt2_124m"}
+# What a source is called, in small letters -> the part of its repository's name that finds it.
+SOURCE_ALIASES = {"mlperf": "mlcommons"}
 
 # Precisions -> the class within which figures count as alike. On a GPU, fp16 and bf16 run at the same peak;
 # fp16-amp, and bf16 here, keep 32-bit master weights. TF32 is no 32-bit rate: 2.3-4.5x separates FP32, TF32

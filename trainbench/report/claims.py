@@ -11,16 +11,20 @@ from trainbench.report import claims_words
 WIDTH = 110
 COMMAND = "python -m trainbench claims --markdown docs/claims.md"
 
+COMBINED = (
+    "Of several readings of a claim the plain one, listed first, decides, and another that agrees makes it "
+    '"with conditions"; of several parts that must all hold the worst decides.'
+)
 RULES = (
     "Verdicts are computed from the published figures and the chips that trainbench ships with. Each number "
     "found (a row, a chip, a pair) agrees with a claim when it is within a tenth of it. Supported: all "
     "agree. Supported with conditions: some do, or one reading of the claim. Contradicted: none agrees, and "
     "all are off by more than a factor of 2 or, like for like, say the opposite. Not supported: none "
-    "agrees, but some are nearer. Not established: nothing was found. Speeds are per chip unless it says "
-    "otherwise. Pairs are of the same model, task, size and precision class on a TPU and the GPU of its "
-    "time, or on two TPUs, unless a check says otherwise. A pair is like for like when it is known not to "
-    "differ in precision class, gradient accumulation, kind of data, padding and evaluation inside the "
-    "time, nor by more than 2x in micro-batch or 4x in chips (or one chip against several); not stated "
+    f"agrees, but some are nearer. Not established: nothing was found. {COMBINED} Speeds are per chip unless "
+    "it says otherwise. Pairs are of the same model, task, size and precision class on a TPU and the GPU of "
+    "its time, or on two TPUs, unless a check says otherwise. A pair is like for like when it is known "
+    "not to differ in precision class, gradient accumulation, kind of data, padding and evaluation inside "
+    "the time, nor by more than 2x in micro-batch or 4x in chips (or one chip against several); not stated "
     "counts as different. Prices must be dated and both have the host in them or both not; powers must be "
     "of one kind. Only pairs that are like for like count; where there is none, all do, and the verdict is "
     "said to be on evidence that is not like for like and is at best supported with conditions."
@@ -90,19 +94,31 @@ def qualified(word: str, qualification: str) -> str:
     return f"{word}, {qualification}" if qualification else word
 
 
-def text(entries: Sequence[Entry], notes: Sequence[str] = ()) -> str:
-    """All entries as plain text of at most WIDTH columns: verdict, findings, conditions and where from."""
+def text(entries: Sequence[Entry], notes: Sequence[str] = (), *, read: str = "") -> str:
+    """All entries as plain text of at most WIDTH columns: verdict, findings, conditions and where from.
+
+    `read`, on which results were read, is the first line.
+    """
+    first = [_wrapped("", read)] if read else []
     blocks = ["\n".join(_block(one)) for one in entries]
     last = [*notes, "python -m trainbench claims ID shows one with all its sources; the ids are in brackets"]
-    return "\n\n".join([_wrapped("", RULES), *blocks, "\n".join(_wrapped("", note) for note in last)])
+    return "\n\n".join([*first, _wrapped("", RULES), *blocks, "\n".join(_wrapped("", note) for note in last)])
 
 
 def detail(one: Entry, notes: Sequence[str] = ()) -> str:
     """One entry as plain text, with its sources; addresses are not broken."""
     found = [_wrapped("    ", part, hanging="      ") for part in parts(one)]
     sources = [_wrapped("    ", source, hanging="      ") for source in one.sources]
-    tail = [_wrapped("", note) for note in notes]
+    combined = [COMBINED] if len(one.lines) > 1 else []
+    tail = [_wrapped("", note) for note in [*combined, *notes]]
     return "\n".join([*_block(one), "  found", *found, "  sources", *sources, *tail])
+
+
+def details(entries: Sequence[Entry], notes: Sequence[str] = (), *, read: str = "") -> str:
+    """Some entries as plain text, each with its sources, below what was read."""
+    *others, last = entries
+    first = [_wrapped("", read)] if read else []
+    return "\n\n".join([*first, *(detail(one) for one in others), detail(last, notes)])
 
 
 def markdown(entries: Sequence[Entry], notes: Sequence[str] = ()) -> str:
@@ -137,12 +153,12 @@ def _line(check: CheckVerdict, earlier: Sequence[CheckVerdict], every: bool) -> 
 def _block(one: Entry) -> list[str]:
     title = textwrap.wrap(f"{one.text} [{one.id}]", width=WIDTH)
     lines = [*title, _wrapped("  ", qualified(one.word.upper(), one.deciding.qualification))]
+    lines += [_wrapped("  ", own) for own in one.own]
     for line in one.lines:
         found = f"claimed {line.claimed}, found {line.found}"
         word = qualified(line.word, line.qualification)
         lines.append(_wrapped("  ", f"{word}: {line.label}: {found}"))
     lines += [_wrapped("  ", f"not like for like: {near}") for near in one.near]
-    lines += [_wrapped("  ", own) for own in one.own]
     lines += [_wrapped("  ", f"divided by: {'; '.join(one.divisors)}")] if one.divisors else []
     lines.append(_wrapped("  ", f"conditions: {one.conditions}"))
     return [*lines, _wrapped("  ", f"sources: {one.places}")]
@@ -168,14 +184,14 @@ def _printable(words: str) -> str:
 def _section(one: Entry) -> Iterator[str]:
     yield from ("", f'<a id="{one.id}"></a>', f"## {_md(one.text)}", "")
     word = qualified(one.word, one.deciding.qualification)
-    yield from (f"**{word[0].upper()}{word[1:]}.** {_md(one.conditions)}", "")
+    yield f"**{word[0].upper()}{word[1:]}.** {_md(one.conditions)}"
+    yield from (*_list("Your results:", one.own), "")
     yield from ("| Check | Claimed | Found | Verdict |", "| --- | --- | --- | --- |")
     for line in one.lines:
         word = qualified(line.word, line.qualification)
         yield f"| {_md(line.label)} | {_md(line.claimed)} | {_md(line.found)} | {word} |"
     yield from _list("Found:", parts(one))
     yield from _list("Not like for like:", one.near)
-    yield from _list("Your results:", one.own)
     yield from _list("Divided by:", one.divisors)
     yield from _list("Sources:", one.sources)
 

@@ -53,6 +53,7 @@ def page(entries: Sequence[Entry], notes: Sequence[str] = ()) -> str:
 def _section(one: Entry) -> Iterator[str]:
     yield f'<section id="{escape(one.id)}"><h2>{escape(one.text)}</h2>'
     yield f"<p>{_word(one.word, one.deciding)}. {escape(one.conditions)}</p>"
+    yield from _list("Your results", one.own)
     rows = "".join(
         f"<tr><td>{escape(line.label)}</td><td>{escape(line.claimed)}</td><td>{escape(line.found)}</td>"
         f"<td>{_word(line.word, line)}</td></tr>\n"
@@ -61,7 +62,6 @@ def _section(one: Entry) -> Iterator[str]:
     yield _table(("Check", "Claimed", "Found", "Verdict"), rows)
     yield from _list("Found", parts(one))
     yield from _list("Not like for like", one.near)
-    yield from _list("Your results", one.own)
     yield from _list("Divided by", one.divisors)
     items = "".join(f"<li>{escape(source)}</li>" for source in one.sources)
     yield f"<details open><summary>Sources</summary><ul>{items}</ul></details></section>"

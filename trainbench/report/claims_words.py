@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from trainbench.reference.claims import CheckVerdict, Own, Verdict
+from trainbench.reference.figure import Figure
 from trainbench.reference.found import Found, Source
 from trainbench.report.numbers import number
 
@@ -51,10 +52,23 @@ def near_words(one: Found) -> str:
 def own_words(one: Own) -> str:
     """A result of the user's beside a claim."""
     kind = {"measured": "measured here", "forecast": "forecast"}.get(one.kind, one.kind)
+    conditions, ratio = _conditions(one.figure), _value(one.ratio, "x")
     if one.against:
         differing = "; ".join(one.differences) or "no differences listed"
-        return f"{kind}: {_value(one.ratio, 'x')}, {one.label}, with {one.against} ({differing}); {one.file}"
-    return f"{kind}: {number(one.value)}/s, {_value(one.ratio, 'x')} the claim, {one.label}; {one.file}"
+        speed = f"{_speed(one.figure)}, {conditions}: {ratio}, {one.label}"
+        return f"{kind}: {speed}, with {one.against} ({differing}); {one.file}"
+    found = f"{_value(one.value, one.unit)}, {ratio} the claim as '{one.check}'"
+    return f"{kind}: {found}; {conditions}, {one.label}; {one.file}"
+
+
+def _speed(figure: Figure) -> str:
+    samples = "images" if "image" in figure.task else "sequences"
+    return f"{number(figure.samples_per_s_per_chip or 0)} {samples}/s per chip"
+
+
+def _conditions(figure: Figure) -> str:
+    """A result's batch over all chips, and its precision."""
+    return f"batch {figure.global_batch or 'not stated'}, {figure.precision or 'precision not stated'}"
 
 
 def places(verdict: Verdict) -> str:
