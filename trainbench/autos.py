@@ -173,6 +173,9 @@ def plan(
     blocks = _block_count(calls, wanted)
     if "blocks" in autos:
         autos["blocks"] = Auto(blocks, autos["blocks"].reason)
+    if wanted < config.request.measure.blocks <= blocks:
+        # What equal blocks added took the reason away.
+        autos.pop("blocks", None)
     per_block = -(-calls // blocks)
     if per_block * blocks != calls:
         steps = per_block * blocks * config.steps_per_call
