@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from tests.results import examples
 from trainbench.errors import UserError
 from trainbench.results import store
-from trainbench.results.record import Result, Throughput
+from trainbench.results.record import SCHEMA_VERSION, Result, Throughput
 
+VERSION = f'"schema_version": {SCHEMA_VERSION}'
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NOT_NEGATIVE = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 JSON_VALUES = st.recursive(
@@ -142,12 +143,14 @@ def damage(tmp_path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"schema_version": 1', '"schema_version": 2', r"newer trainbench \(schema 2\)"),
-        ('"schema_version": 1,', "", "no schema_version"),
+        (VERSION, '"schema_version": 999', r"newer trainbench \(schema 999\)"),
+        (VERSION, '"schema_version": 0', "there is no schema 0"),
+        (VERSION, '"schema_version": true', "no schema_version"),
+        (f"{VERSION},", "", "no schema_version"),
         ('"samples_per_s": 2791.4', '"samples_per_s": "2791.4"', "throughput.samples_per_s: .*valid number"),
         ('"samples_per_s": 2791.4', '"samples_per_s": NaN', "NaN, which is not JSON"),
         ('"id":', '"identity":', "identity: Extra inputs"),
-        ('"schema_version": 1', "", "damaged or not a result"),
+        (VERSION, "", "damaged or not a result"),
     ],
 )
 def test_damaged_file_says_what_is_wrong(tmp_path, old, new, says):

@@ -8,7 +8,10 @@ two equal. Regenerate it after a change here with
 Unknown is None, never 0, and its reason stands in `Result.warnings` as "<field>: <reason>". Units are in the
 names; what is per device, per chip or global is said in the description.
 
-Schema history: 1 first version.
+Schema history (`results/migrate.py` takes older files along):
+  1 first version.
+  2 trace; and, in later files of version 1 already: gradient_accumulation, reproduction, and a comparison's
+    per_watt, per_dollar and basis.
 """
 
 import json
@@ -18,7 +21,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
@@ -30,10 +33,25 @@ def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Count = Annotated[int, Field(ge=0)]
-Bytes = Annotated[int, Field(ge=0)]
+# What other programs keep in 64 bits: a larger count is damage.
+_MOST: Final = 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Bytes = Annotated[int, Field(ge=0, le=_MOST)]
 Seconds = Annotated[float, Field(ge=0)]
 Quantity = Annotated[float, Field(ge=0)]
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    """The value itself; ValueError when it holds NaN or infinity, which 1e999 in a file becomes."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        _finite(one)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    return value
+
+
+FreeForm = Annotated[JsonValue, AfterValidator(_finite)]
 
 
 class Section(BaseModel):
@@ -51,7 +69,7 @@ class Section(BaseModel):
 class Auto(Section):
     """A value that the program chose, and why."""
 
-    value: JsonValue
+    value: FreeForm
     reason: str
 
 
@@ -64,7 +82,7 @@ class Workload(Section):
     parameters: Count = Field(description="trained scalars of the model")
     batch_size: Count = Field(description="samples per device and optimizer step")
     global_batch_size: Count = Field(description="samples per optimizer step over all devices")
-    gradient_accumulation: Annotated[int, Field(ge=1)] = Field(
+    gradient_accumulation: Annotated[int, Field(ge=1, le=_MOST)] = Field(
         default=1, description="micro-batches per optimizer step; batch_size counts all of them"
     )
     image_size: Count | None = Field(default=None, description="side of the square image, in pixels")
@@ -327,17 +345,42 @@ class Reproduction(Section):
     date: str | None = None
 
 
+class Operation(Section):
+    """One operation of a trace, over all its occurrences."""
+
+    name: str = Field(description="as the compiler calls it")
+    category: str | None = Field(default=None, description="what kind of operation the compiler made of it")
+    origin: str | None = Field(default=None, description="where in the program it comes from, as JAX says it")
+    self_time_s: Seconds = Field(description="per step and device, without operations inside it")
+    share: float = Field(ge=0, le=1, description="of the self times of all operations that were recorded")
+    occurrences: Quantity = Field(description="per step and device")
+
+
+class Trace(Section):
+    """What JAX's profiler saw of some steps, run after everything that was timed."""
+
+    steps: Count
+    wall_s: Seconds = Field(description="of all traced steps, from the first call to the fence")
+    device_busy_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="time with an operation running / wall_s, mean over devices"
+    )
+    operations: tuple[Operation, ...] = Field(default=(), description="the longest ones, longest first")
+    source: str | None = Field(default=None, description="what the operations were read with")
+    path: str = Field(description="directory for `xprof --logdir`, from where the result file is")
+    size_bytes: Bytes = Field(description="of the files in it")
+
+
 class Result(Section):
     """One run. Sections that never came to exist are None."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     kind: Literal["measured", "forecast", "probe"]
     status: Literal["ok", "oom", "interrupted", "failed", "invalid"]
     status_reason: str | None = Field(default=None, description="why it is not ok")
     id: str = Field(description="unique name of the run")
     created_utc: AwareDatetime = Field(description="start of the run, ISO 8601")
     command: str = Field(description="the command line, quoted for a shell")
-    config: dict[str, JsonValue] = Field(description="the composed configuration, before autos are resolved")
+    config: dict[str, FreeForm] = Field(description="the composed configuration, before autos are resolved")
     autos: dict[str, Auto] = Field(default_factory=dict, description="values chosen by the program, by key")
     workload: Workload | None = None
     hardware: Hardware | None = None
@@ -354,6 +397,7 @@ class Result(Section):
     evaluation: Evaluation | None = None
     comparisons: tuple[Comparison, ...] = Field(default=(), description="nearest first")
     reproduction: Reproduction | None = Field(default=None, description="with reproduce=ID only")
+    trace: Trace | None = Field(default=None, description="with trace=true only")
     warnings: tuple[str, ...] = Field(default=(), description='"<field>: <reason>" for each unknown field')
 
     @model_validator(mode="after")

@@ -1,21 +1,21 @@
 """Result files: written whole or not at all, and read back with a clear word on what is wrong."""
 
 import errno
-import json
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import NoReturn
-
-from pydantic import ValidationError
 
 from trainbench.errors import UserError
-from trainbench.results.record import SCHEMA_VERSION, Result
+from trainbench.results import decode
+from trainbench.results.record import Result
 
 RESULT_FILE = "result.json"
 PREVIOUS_FILE = "result.previous.json"
 TRACEBACK_FILE = "traceback.txt"
-_SHOWN_ERRORS = 3
+# Thousands of times what one run writes: more than that is something else, and would fill the memory.
+LARGEST = 64 * 2**20
+_UP_TO = f"a result file of at most {LARGEST // 2**20} MiB"
 
 
 def write(result: Result, directory: Path) -> Path:
@@ -52,6 +52,22 @@ def write_whole(target: Path, content: bytes) -> Path:
     return target
 
 
+def write_asked_for(file: Path, content: bytes) -> Path:
+    """The path of a file that the user named, after `content` is there, written as `write_whole` does.
+
+    Raises:
+      UserError: it is a directory, can't be written, or the disk is full.
+    """
+    fix = "name a file that you may write"
+    if file.is_dir():
+        raise UserError(f"{file} is a directory", allowed="the name of a file", fix=fix)
+    try:
+        return write_whole(file, content)
+    except UserError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error.problem
+        raise UserError(f"cannot write {file}: {reason}", fix=fix) from error
+
+
 def check_writable(directory: Path) -> None:
     """None; to be called before the expensive part of a run, so that it isn't lost for want of a directory.
 
@@ -86,16 +102,44 @@ def read(path: Path) -> Result:
       UserError: no such file, not a result, damaged, or written by a newer trainbench.
     """
     file = path / RESULT_FILE if path.is_dir() else path
-    text = _text(file)
-    _check_version(file, text)
     try:
-        return Result.model_validate_json(text, strict=True)
-    except ValidationError as error:
+        return decode.record(content(file))
+    except FileNotFoundError as error:
         raise UserError(
-            f"{file} is not a valid result: {_first_errors(error)}",
-            allowed=f"a {RESULT_FILE} of schema {SCHEMA_VERSION}, as trainbench wrote it",
-            fix="leave this file out, or run the benchmark again",
+            f"there is no result at {file}",
+            allowed=f"a {RESULT_FILE}, or the directory that holds one",
+            fix="check the path; each run prints where its result file is",
         ) from error
+    except decode.Unreadable as error:
+        raise UserError(f"{file} {error.why}", allowed=error.allowed, fix=error.fix) from error
+
+
+def content(file: Path) -> bytes:
+    """The bytes of a result file. A pipe or a device in its place is not waited for.
+
+    Raises:
+      FileNotFoundError: there is none.
+      Unreadable: it can't be read, is no ordinary file, or is too large for a result.
+    """
+    try:
+        with open(file, "rb", opener=_without_waiting) as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise decode.Unreadable("is not an ordinary file", allowed="a result file")
+            if status.st_size > LARGEST:
+                size = f"{status.st_size / 2**20:,.0f} MiB"
+                raise decode.Unreadable(f"is too large for a result: {size}", allowed=_UP_TO)
+            return opened.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        why = f"cannot be read: {error.strerror or error}"
+        raise decode.Unreadable(why, fix="check its permissions") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A descriptor; opening a named pipe would else wait until somebody writes into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _temporary(directory: Path) -> Path:
@@ -127,58 +171,3 @@ def _cannot_write(directory: Path, error: OSError) -> UserError:
         allowed="a directory that exists or can be created, with room for a few hundred kilobytes",
         fix=f"{first}, or choose another: hydra.run.dir=DIRECTORY (a sweep: hydra.sweep.dir=DIRECTORY)",
     )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"there is no result at {file}",
-            allowed=f"a {RESULT_FILE}, or the directory that holds one",
-            fix="check the path; each run prints where its result file is",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise _damaged(file, "it is not UTF-8 text") from error
-    except OSError as error:
-        raise UserError(
-            f"cannot read {file}: {error.strerror or error}", fix="check its permissions"
-        ) from error
-
-
-def _check_version(file: Path, text: str) -> None:
-    """None; looked at before the fields, as a newer schema would fail on those with a misleading message."""
-    try:
-        content = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
-        raise _damaged(file, str(error)) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int):
-        raise _damaged(file, "it has no schema_version")
-    if version > SCHEMA_VERSION:
-        raise UserError(
-            f"{file} was written by a newer trainbench (schema {version})",
-            allowed=f"schema {SCHEMA_VERSION}",
-            fix="upgrade trainbench to read it",
-        )
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Nothing: NaN and infinity are not JSON, though Python's parser takes them."""
-    raise ValueError(f"it holds {name}, which is not JSON")
-
-
-def _damaged(file: Path, why: str) -> UserError:
-    return UserError(
-        f"{file} is damaged or not a result: {why}",
-        allowed=f"a {RESULT_FILE} as trainbench wrote it",
-        fix="leave this file out, or run the benchmark again",
-    )
-
-
-def _first_errors(error: ValidationError) -> str:
-    """The first few complaints on one line, each as "field: what is wrong"."""
-    found = error.errors(include_url=False)
-    shown = [f"{'.'.join(str(part) for part in item['loc']) or 'record'}: {item['msg']}" for item in found]
-    more = f"; and {len(shown) - _SHOWN_ERRORS} more" if len(shown) > _SHOWN_ERRORS else ""
-    return "; ".join(shown[:_SHOWN_ERRORS]) + more

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from trainbench.errors import ExitCode, UserError, nearest
 from trainbench.hardware import chips
@@ -17,7 +17,9 @@ from trainbench.reference.found import Tables
 from trainbench.report import claims as report
 from trainbench.report import claims_html
 from trainbench.results import store
+from trainbench.results.collect import collect
 from trainbench.results.record import Result
+from trainbench.verbs.options import Parser, path
 
 _NOT_IN_A_RESULT: dict[str, Any] = {
     "best": False,
@@ -46,11 +48,6 @@ What is widely claimed of GPUs and TPUs, what sources show, and a verdict on eac
   python -m trainbench claims --html claims.html --results outputs"""
 
 _NAMING = ("id=", "claim=")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, allowed="ID, --results, --markdown, --html, --json", fix=_FIX)
 
 
 @dataclass(frozen=True)
@@ -113,11 +110,11 @@ def show(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> argparse.Namespace:
     # id=ID goes anywhere, also behind --results, which takes all that follows.
     named = [word.partition("=")[2] for word in arguments if word.startswith(_NAMING)]
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(allowed="ID, --results, --markdown, --html, --json", fix=_FIX)
     parser.add_argument("claim", nargs="*")
-    parser.add_argument("--results", nargs="+", type=Path, action="extend", default=[])
-    parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--html", type=Path)
+    parser.add_argument("--results", nargs="+", type=path, action="extend", default=[])
+    parser.add_argument("--markdown", type=path)
+    parser.add_argument("--html", type=path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_intermixed_args([word for word in arguments if not word.startswith(_NAMING)])
     options.claim += named
@@ -161,56 +158,30 @@ def _decided(verdict: Verdict) -> dict[str, Any]:
 
 def _write(options: argparse.Namespace, verdicts: Sequence[Verdict], results: _Results) -> Iterator[str]:
     entries = [report.entry(one) for one in verdicts]
-    for path, render in ((options.markdown, report.markdown), (options.html, claims_html.page)):
-        if path is not None:
-            _write_file(path, render(entries, results.notes()))
-            yield f"written to {path}"
-
-
-def _write_file(path: Path, text: str) -> None:
-    try:
-        store.write_whole(path, text.encode())
-    except UserError as error:
-        raise UserError(
-            f"cannot write {path}: {error.problem}", fix="name a file that you may write"
-        ) from error
+    for file, render in ((options.markdown, report.markdown), (options.html, claims_html.page)):
+        if file is not None:
+            store.write_asked_for(file, render(entries, results.notes()).encode())
+            yield f"written to {file}"
 
 
 def _read(paths: Iterable[Path]) -> _Results:
     """The results in these files and below these directories."""
-    files = {path: _files(path) for path in paths}
-    own, elsewhere, other, damaged = [], [], [], 0
-    skipped = [f"{path}: it holds no result file" for path, below in files.items() if not below]
-    found = dict.fromkeys(file for below in files.values() for file in below)
-    for file in found:
-        try:
-            result = store.read(file)
-            reason = _unusable(result)
-        except UserError as error:
-            skipped.append(error.problem)
-            damaged += 1
-            continue
+    found = collect(paths)
+    own, elsewhere, other = [], [], []
+    skipped = [str(one) for one in found.skipped]
+    for one in found.loaded:
+        reason = _unusable(one.result)
         if reason:
-            skipped.append(f"{file}: {reason}")
-        elif _known_chip(result):
-            own.append(OwnFigure(result.kind, str(file), _figure(result, file)))
+            skipped.append(f"{one.file}: {reason}")
+        elif _known_chip(one.result):
+            own.append(OwnFigure(one.result.kind, str(one.file), _figure(one.result, one.file)))
         else:
-            elsewhere.append(_elsewhere(result, file))
-            other.append(_hardware(result))
-    unused = len(found) - len(own) - len(elsewhere) - damaged
-    return _Results(tuple(own), tuple(elsewhere), tuple(skipped), tuple(other), unused, damaged)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise UserError(
-            f"there is nothing at {path}",
-            allowed="result files, or directories that hold some",
-            fix="check the path after --results",
-        )
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*.json") if file.name != store.PREVIOUS_FILE)
+            elsewhere.append(_elsewhere(one.result, one.file))
+            other.append(_hardware(one.result))
+    kinds = Counter(one.kind for one in found.skipped)
+    unused = len(found.loaded) + kinds["copy"] - len(own) - len(elsewhere)
+    left_out = tuple(sorted(skipped))
+    return _Results(tuple(own), tuple(elsewhere), left_out, tuple(other), unused, kinds["damaged"])
 
 
 def _unusable(result: Result) -> str:

@@ -1,5 +1,6 @@
 """The verb: what it prints and writes, whose results it takes, and mistakes."""
 
+import itertools
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,19 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.results.examples import ok_cpu, ok_gpu, oom
-from trainbench import claims, cli
+from trainbench import cli
 from trainbench.errors import UserError
 from trainbench.reference import claim
 from trainbench.results import store
 from trainbench.results.record import Result
+from trainbench.verbs import claims
 
-PAGE = Path(__file__).parents[1] / "docs" / "claims.md"
+PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 IDS = [one.id for one in claim.load().claims]
+RUNS = itertools.count()
 
 
 def result(base=ok_gpu, workload=(), hardware=(), **changes):
     one = base()
-    fields = {name: getattr(one, name) for name in Result.model_fields}
+    fields = {name: getattr(one, name) for name in Result.model_fields} | {"id": f"run-{next(RUNS)}"}
     fields["workload"] = one.workload.model_copy(update={"task": "image_classification"} | dict(workload))
     fields["hardware"] = one.hardware.model_copy(update=dict(hardware))
     return Result.model_validate(fields | changes)
@@ -119,6 +122,17 @@ def test_a_file_and_its_directory_name_one_result(shown, tmp_path):
     file = store.write(on_a_tpu(), tmp_path)
     content = json.loads(shown("resnet50-v3-over-v100", "--json", "--results", tmp_path, file))
     assert len(content["claims"][0]["own"]) == 1
+
+
+def test_a_copy_of_a_result_is_named_and_counts_once(shown, tmp_path):
+    one = on_a_tpu()
+    store.write(one, tmp_path / "first")
+    store.write(one, tmp_path / "second")
+    content = json.loads(shown("resnet50-v3-over-v100", "--json", "--results", tmp_path))
+    assert len(content["claims"][0]["own"]) == 1
+    assert "is a copy of" in content["left_out"][0]
+    assert shown("--results", tmp_path).startswith("2 results read: ")
+    assert "1 left out, 0 damaged" in " ".join(shown("--results", tmp_path).split())
 
 
 def test_another_size_or_precision_is_not_compared(shown, tmp_path):
@@ -256,7 +270,10 @@ def test_markdown_and_text_show_what_files_say_as_it_is(shown, tmp_path):
         (["--results", "nowhere"], "there is nothing at nowhere"),
         (["--results"], "expected at least one argument"),
         (["--pdf", "x"], "--pdf"),
-        (["--html", "/dev/null/claims.html"], "cannot write /dev/null/claims.html"),
+        (["--results", ""], "an empty path names nothing"),
+        (["--html", ""], "an empty path names nothing"),
+        (["--html", "/"], "/ is a directory"),
+        (["--html", "/dev/null/claims.html"], "cannot write /dev/null/claims.html: File exists"),
     ],
 )
 def test_mistakes_are_one_short_screen(arguments, said, capsys, tmp_path, monkeypatch):

@@ -1,0 +1,292 @@
+"""The verdict on each metric of each pair: worse, better, the same, or more than could have been seen."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trainbench.errors import ExitCode
+from trainbench.measure.series import MATERIAL_FRACTION
+from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
+from trainbench.results import compare_environment as environment
+from trainbench.results import compare_statistics as tests
+from trainbench.results.compare_metrics import METRICS, SPEED, THRESHOLD, Metric, stall_bounds, step_times_s
+from trainbench.results.compare_pairs import Pair, Side
+from trainbench.results.record import Result
+
+BROKEN = ("oom", "failed", "invalid")
+
+# unclear: neither a change nor its absence could be shown. shown: not judged. changed: another program.
+Verdict = Literal["regression", "improvement", "same", "unclear", "shown", "changed"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One metric of a pair.
+
+    Attributes:
+      base, new: the middle of the runs of a side; None where no run has it.
+      interval: of the ratio new / base, at the level that the verdict is made at.
+      detectable: the smallest change, as a fraction, that would have been declared nearly always.
+      reason: why it isn't judged, or what the verdict rests on.
+    """
+
+    metric: Metric
+    base: float | None
+    new: float | None
+    verdict: Verdict
+    interval: tuple[float, float] | None = None
+    detectable: float | None = None
+    reason: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """new / base; None where one is missing or 0."""
+        return self.new / self.base if self.new is not None and self.base else None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A pair with all that is to be said of it; `status` is about runs that ended badly."""
+
+    pair: Pair
+    judged: tuple[Judged, ...]
+    status: Verdict
+    status_reason: str
+    environment: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def speed(self) -> Judged:
+        """The judgement on samples/s."""
+        return next(one for one in self.judged if one.metric is SPEED)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of its status and of every metric that was judged."""
+        found = (self.status, *(one.verdict for one in self.judged))
+        return tuple(verdict for verdict in found if verdict not in ("shown", "changed"))
+
+    @property
+    def regressed(self) -> bool:
+        return "regression" in self.verdicts
+
+    @property
+    def improved(self) -> bool:
+        return "improvement" in self.verdicts and not self.regressed
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What is asked of a change: how sure (share of false alarms in one test), and how large."""
+
+    false_alarms: float
+    threshold: float
+
+
+def compare(pairs: Sequence[Pair], threshold: float = THRESHOLD) -> tuple[Compared, ...]:
+    """Each pair judged; all tests together give a false alarm in at most `FALSE_ALARMS` of comparisons.
+
+    Args:
+      threshold: the least change that counts, as a fraction, for metrics without one of their own.
+    """
+    level = _Level(tests.FALSE_ALARMS / max(1, _count_tests(pairs)), threshold)
+    return tuple(_compare(pair, level) for pair in pairs)
+
+
+def exit_code(compared: Sequence[Compared]) -> ExitCode:
+    """1 for a regression, 2 when nothing could be judged, else 0."""
+    if any(one.regressed for one in compared):
+        return ExitCode.FAILED_CHECK
+    return ExitCode.OK if any(one.verdicts for one in compared) else ExitCode.USER_ERROR
+
+
+def _count_tests(pairs: Sequence[Pair]) -> int:
+    found = [_difference(metric, pair) for pair in pairs for metric in METRICS]
+    return sum(difference is not None for difference in found)
+
+
+def _compare(pair: Pair, level: _Level) -> Compared:
+    judged = tuple(_judge(metric, pair, level) for metric in METRICS)
+    status, reason = _status(pair)
+    warnings = [*_program_warnings(judged), *_run_warnings(pair), *environment.mixed(pair)]
+    return Compared(pair, judged, status, reason, tuple(environment.differences(pair)), tuple(warnings))
+
+
+def _usable(side: Side) -> list[Result]:
+    """The runs whose numbers may be believed; one that was interrupted has the blocks that were complete."""
+    return [result for result in side.results if result.status in ("ok", "interrupted")]
+
+
+def _status(pair: Pair) -> tuple[Verdict, str]:
+    """A run that broke where none did before is a regression."""
+    base, new = _broken(pair.base), _broken(pair.new)
+    if new and not base:
+        return "regression", f"NEW {new}"
+    if base and not new:
+        return "improvement", f"BASE {base}"
+    if not base:
+        return "shown", ""
+    if _usable(pair.base) and _usable(pair.new):
+        return "shown", f"BASE {base}; NEW {new}"
+    alike = {run.status for run in pair.base.results} == {run.status for run in pair.new.results}
+    return ("same" if alike else "unclear"), f"both broke. BASE {base}; NEW {new}"
+
+
+def _broken(side: Side) -> str:
+    """How many runs of a side broke, and how; empty when none did."""
+    words = [f"{run.status}: {run.status_reason}" for run in side.results if run.status in BROKEN]
+    words += [f"no result: {why}" for why in side.lost]
+    if not words:
+        return ""
+    count = len(side.runs) + len(side.lost)
+    return words[0] if count == 1 else f"{words[0]} ({len(words)} of {count} runs)"
+
+
+def _judge(metric: Metric, pair: Pair, level: _Level) -> Judged:
+    base, new = (_values(metric, side) for side in (pair.base, pair.new))
+    known = Judged(metric, _middle(metric, base), _middle(metric, new), "shown")
+    if known.base is None or known.new is None:
+        return known
+    match metric.test:
+        case "shown":
+            return known
+        case "identity":
+            return known if known.base == known.new else _as(known, "changed")
+        case "exact":
+            return _exact(known, level)
+        case "bounds":
+            return _bounds(known, pair)
+        case "blocks" | "repeats":
+            difference = _difference(metric, pair)
+            return _tested(known, difference, level) if difference else _as(known, "shown", _untested(metric))
+
+
+def _middle(metric: Metric, values: Sequence[float]) -> float | None:
+    """The value to show for a side: for what is tested the mean of logarithms, as the tests take it."""
+    if not values:
+        return None
+    logarithmic = metric.test in ("blocks", "repeats") and min(values) > 0
+    return statistics.geometric_mean(values) if logarithmic else statistics.median(values)
+
+
+def _values(metric: Metric, side: Side) -> list[float]:
+    return [value for result in _usable(side) if (value := metric.read(result)) is not None]
+
+
+def _as(judged: Judged, verdict: Verdict, reason: str = "") -> Judged:
+    return Judged(judged.metric, judged.base, judged.new, verdict, reason=reason)
+
+
+def _untested(metric: Metric) -> str:
+    if metric is SPEED:
+        return f"not judged: one run a side, with fewer than {MIN_BLOCKS_FOR_INTERVAL} blocks"
+    return "not judged: one run a side"
+
+
+def _difference(metric: Metric, pair: Pair) -> tests.Difference | None:
+    """The tested difference of a metric; None where there is nothing to test with."""
+    if metric.test not in ("blocks", "repeats"):
+        return None
+    base, new = (_values(metric, side) for side in (pair.base, pair.new))
+    if not base or not new or min(*base, *new) <= 0:
+        return None
+    if pair.in_turn and len(base) == len(new) == len(pair.base.runs) and len(base) > 1:
+        return tests.of_rounds(base, new)
+    if metric.test == "blocks" and len(base) == len(new) == 1:
+        return _of_blocks(metric, pair)
+    return tests.of_repeats(base, new)
+
+
+def _of_blocks(metric: Metric, pair: Pair) -> tests.Difference | None:
+    """One run a side: the spread of step times gives that of samples/s."""
+    ran = [
+        next(run for run in _usable(side) if metric.read(run) is not None) for side in (pair.base, pair.new)
+    ]
+    slower = tests.of_two_runs(*(step_times_s(run) for run in ran))
+    base, new = (metric.read(run) for run in ran)
+    if slower is None or not base or not new:
+        return None
+    return tests.Difference(math.log(new / base), slower.error, slower.degrees, slower.calibration)
+
+
+def _tested(known: Judged, difference: tests.Difference, level: _Level) -> Judged:
+    least = math.log1p(_threshold(known.metric, level))
+    low, high = difference.interval(level.false_alarms)
+    significant, material = low > 0 or high < 0, abs(difference.log_ratio) > least
+    widest = max(abs(low), abs(high))
+    same = widest <= max(least, math.log1p(MATERIAL_FRACTION))
+    verdict: Verdict = "same" if same else "unclear"
+    if significant and material:
+        verdict = _direction(known.metric, difference.log_ratio)
+    detectable = difference.detectable(level.false_alarms, least)
+    # A wild scatter has ends that no float holds.
+    interval = (math.exp(max(low, -700.0)), math.exp(min(high, 700.0)))
+    return Judged(known.metric, known.base, known.new, verdict, interval, math.expm1(min(detectable, 700.0)))
+
+
+def _threshold(metric: Metric, level: _Level) -> float:
+    return max(level.threshold, metric.threshold or 0)
+
+
+def _direction(metric: Metric, change: float) -> Verdict:
+    return "improvement" if (change > 0) == (metric.better == "higher") else "regression"
+
+
+def _exact(known: Judged, level: _Level) -> Judged:
+    assert known.ratio is not None
+    change = math.log(known.ratio)
+    material = abs(change) > math.log1p(_threshold(known.metric, level))
+    return _as(known, _direction(known.metric, change) if material else "same")
+
+
+def _bounds(known: Judged, pair: Pair) -> Judged:
+    """Apart by more than the threshold, or not told from each other."""
+    sides = [stall_bounds([run for run in _usable(side) if run.input]) for side in (pair.base, pair.new)]
+    base, new = sides
+    if base is None or new is None:
+        return _as(known, "shown")
+    apart = known.metric.threshold or THRESHOLD
+    if new[0] > base[1] + apart:
+        return _as(known, _direction(known.metric, 1))
+    if base[0] > new[1] + apart:
+        return _as(known, _direction(known.metric, -1))
+    near = max(base[1], new[1]) - min(base[0], new[0]) <= MATERIAL_FRACTION
+    return _as(known, "same" if near else "unclear")
+
+
+def _program_warnings(judged: Sequence[Judged]) -> list[str]:
+    return [
+        f"another program ran: {one.metric.name} {one.base:,.6g} → {one.new:,.6g}"
+        for one in judged
+        if one.verdict == "changed"
+    ]
+
+
+def _run_warnings(pair: Pair) -> list[str]:
+    found = ["ON DIFFERENT CHIPS: this compares the machines too"] if pair.across_chips else []
+    for label, side in (("BASE", pair.base), ("NEW", pair.new)):
+        doubts = [_doubt(result) for result in _usable(side)]
+        for doubt in dict.fromkeys(text for text in doubts if text):
+            count = f" ({doubts.count(doubt)} of {len(doubts)} runs)" if len(doubts) > 1 else ""
+            found.append(f"{label} {doubt}{count}")
+    shared = {run.id for run in pair.base.results} & {run.id for run in pair.new.results}
+    if shared:
+        found.append(f"the same run is on both sides: {', '.join(sorted(shared))}")
+    return found
+
+
+def _doubt(result: Result) -> str:
+    """The first thing that speaks against a run's times; empty when nothing does."""
+    timing = result.timing
+    if timing is None:
+        return ""
+    if result.status == "interrupted":
+        return "was interrupted: only the complete blocks count"
+    if not timing.steady:
+        return "was not steady"
+    if abs(timing.drift_fraction or 0) > MATERIAL_FRACTION:
+        return f"drifts by more than {MATERIAL_FRACTION:.0%} over its window"
+    few = len(timing.block_s) < MIN_BLOCKS_FOR_INTERVAL
+    return f"has fewer than {MIN_BLOCKS_FOR_INTERVAL} blocks" if few else ""

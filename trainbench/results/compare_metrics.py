@@ -1,0 +1,147 @@
+"""Every metric that runs are compared by: its better direction, how it is tested, and from which change on.
+
+One table, so that a metric's direction is said in one place. What follows from another metric (MFU, step
+time, tokens/s from samples/s) is shown or left out, never judged twice.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trainbench.results.record import Result
+
+Better = Literal["higher", "lower"]
+# blocks: from the blocks of the timed window; from run to run where there are several.
+# exact: the compiler's figure, the same each time; a change above the threshold counts.
+# repeats: from run to run; with one run a side it is shown.
+# bounds: the record's own bounds have to lie apart by the threshold.
+# identity: a change means that another program ran; warned of.
+# shown: only shown.
+Test = Literal["blocks", "exact", "repeats", "bounds", "identity", "shown"]
+Unit = Literal["samples_per_s", "bytes", "seconds", "fraction", "flops", "count", "plain"]
+
+# The least change that counts, unless the user sets another; compile times are less steady than steps.
+THRESHOLD = 0.02
+COMPILE_THRESHOLD = 0.10
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of the table.
+
+    Attributes:
+      read: the value in a record; None where it has none.
+      threshold: the least change that counts, as a fraction; None: what the user chose, or `THRESHOLD`. For
+        a metric that is a fraction itself, the difference.
+    """
+
+    name: str
+    unit: Unit
+    test: Test
+    read: Callable[[Result], float | None]
+    better: Better = "lower"
+    threshold: float | None = None
+
+
+def step_times_s(result: Result) -> tuple[float, ...]:
+    """Seconds of one optimizer step in each timed block; empty where nothing was timed."""
+    timing = result.timing
+    if timing is None or not timing.steps_per_block:
+        return ()
+    times = tuple(block / timing.steps_per_block for block in timing.block_s)
+    return times if all(time > 0 for time in times) else ()
+
+
+def chips(result: Result) -> int:
+    """Chips that ran; devices where it is not known how many chips they are."""
+    hardware = result.hardware
+    return (hardware.chip_count or hardware.device_count or 1) if hardware else 1
+
+
+def _rate(result: Result) -> float | None:
+    """Samples per second and chip of the median step."""
+    times = step_times_s(result)
+    if not times or result.workload is None or not result.workload.global_batch_size:
+        return None
+    return result.workload.global_batch_size / statistics.median(times) / chips(result)
+
+
+def _memory(name: str) -> Callable[[Result], float | None]:
+    def read(result: Result) -> float | None:
+        return (getattr(result.memory, name) or None) if result.memory else None
+
+    return read
+
+
+def _compiled(result: Result) -> float | None:
+    """The compiler's peak memory; the section that has it differs with how far the run came."""
+    stages = result.compile
+    return _memory("peak_bytes_compiled")(result) or ((stages.peak_bytes or None) if stages else None)
+
+
+def _compile_time(result: Result) -> float | None:
+    """Seconds to trace, lower and compile; None from the cache, which says nothing about the compiler."""
+    stages = result.compile
+    if stages is None or stages.compile_s is None or stages.cache == "hit":
+        return None
+    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s
+
+
+def _dispatch(result: Result) -> float | None:
+    return result.timing.host_dispatch_s if result.timing else None
+
+
+def _stall(result: Result) -> float | None:
+    return result.input.stall_fraction if result.input else None
+
+
+def stall_bounds(results: Sequence[Result]) -> tuple[float, float] | None:
+    """Bounds of the share of a step that input costs, over these runs; None where one of them has none."""
+    found = [result.input.stall_fraction_bounds for result in results if result.input]
+    known = [bounds for bounds in found if bounds is not None]
+    if not known or len(known) < len(results):
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
+
+
+def _held_out(result: Result) -> float | None:
+    return result.evaluation.value if result.evaluation else None
+
+
+def _loss(result: Result) -> float | None:
+    return result.loss.last if result.loss else None
+
+
+def _mfu(result: Result) -> float | None:
+    return result.utilization.mfu if result.utilization else None
+
+
+def _flops(result: Result) -> float | None:
+    return result.workload.flops_per_sample if result.workload else None
+
+
+def _program_flops(result: Result) -> float | None:
+    return result.compile.program_flops if result.compile else None
+
+
+def _parameters(result: Result) -> float | None:
+    return result.workload.parameters if result.workload else None
+
+
+SPEED = Metric("speed", "samples_per_s", "blocks", _rate, "higher")
+
+METRICS = (
+    SPEED,
+    Metric("compiled peak memory", "bytes", "exact", _compiled),
+    Metric("allocator peak memory", "bytes", "repeats", _memory("peak_bytes_allocator")),
+    Metric("compile time", "seconds", "repeats", _compile_time, threshold=COMPILE_THRESHOLD),
+    Metric("input stall", "fraction", "bounds", _stall, threshold=THRESHOLD),
+    Metric("host dispatch", "seconds", "shown", _dispatch),
+    Metric("MFU", "fraction", "shown", _mfu, "higher"),
+    Metric("last loss", "plain", "shown", _loss),
+    Metric("held-out accuracy", "fraction", "shown", _held_out, "higher"),
+    Metric("FLOPs per sample", "flops", "identity", _flops),
+    Metric("FLOPs in the program", "flops", "identity", _program_flops),
+    Metric("parameters", "count", "identity", _parameters),
+)

@@ -1,0 +1,35 @@
+"""Older result files, brought to the present schema one version at a time.
+
+A migration takes the raw content of a file of version N to that of version N + 1. It only adds what the older
+program did without saying, or did not know (None); it never changes a measured figure. Damage is not its
+business: what has no place to add to is left for the record's own checks to name.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from trainbench.results.record import SCHEMA_VERSION
+
+Content = dict[str, Any]
+
+
+def to_present(content: Content) -> Content:
+    """`content`, whose `schema_version` is one of `MIGRATIONS` or the present one, in the present schema.
+
+    >>> to_present({"schema_version": 1, "workload": {}})["workload"]
+    {'gradient_accumulation': 1}
+    """
+    while (version := content["schema_version"]) < SCHEMA_VERSION:
+        content = MIGRATIONS[version](content) | {"schema_version": version + 1}
+    return content
+
+
+def _one_micro_batch(content: Content) -> Content:
+    """Version 2 tells the accumulation; all else that it added is unknown here, the record's default."""
+    workload = content.get("workload")
+    if not isinstance(workload, dict):
+        return content
+    return content | {"workload": {"gradient_accumulation": 1} | workload}
+
+
+MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {1: _one_micro_batch}
