@@ -1,0 +1,191 @@
+"""`compare` and `compare --ab`, through the command line's main."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.results.comparing import changed, timed, written
+from trainbench import cli
+from trainbench.processes.child import Outcome
+
+A, B = "model=vit_tiny", "model=vit_tiny precision=fp32"
+
+
+def run(*arguments):
+    return cli.main(["compare", *map(str, arguments)])
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Directories with one run each: base, one as fast, one slower, one of another model."""
+    runs = {
+        "base": timed(0.1, seed=1),
+        "same": timed(0.1, seed=2),
+        "slow": timed(0.12, seed=3),
+        "other": timed(0.1, seed=4, workload={"model": "resnet18"}),
+    }
+    return {name: written(tmp_path / name, [result]) for name, result in runs.items()}
+
+
+def test_the_exit_code_is_1_for_a_regression_and_0_for_none(sides, capsys):
+    assert run(sides["base"], sides["slow"]) == 1
+    assert "exit code 1: a regression" in capsys.readouterr().out
+    assert run(sides["base"], sides["same"]) == 0
+    assert run(sides["slow"], sides["base"]) == 0
+
+
+def test_nothing_comparable_is_code_2_and_says_what_differs(sides, capsys):
+    assert run(sides["base"], sides["other"]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "nothing is comparable: 1 run in BASE, 1 run in NEW" in shown
+    assert "model resnet50 → resnet18" in shown
+
+
+def test_damaged_files_are_named_and_the_rest_is_compared(sides, capsys):
+    (sides["same"] / "result.json").write_text('{"schema_version": 1, "kind"')
+    assert run(sides["base"], sides["same"]) == 0
+    assert "left out:" in capsys.readouterr().out
+
+
+def test_the_threshold_is_the_users(sides, tmp_path):
+    assert run(sides["base"], sides["slow"], "--threshold", "30%") == 0
+    assert run(sides["base"], sides["slow"], "--threshold", "0.05") == 1
+
+
+@pytest.mark.parametrize("threshold", ["much", "-1%", "200%", "nan"])
+def test_a_threshold_that_is_no_share_is_refused(sides, threshold, capsys):
+    assert run(sides["base"], sides["same"], f"--threshold={threshold}") == 2
+    assert "--threshold" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("a",), ("a", "b", "c"), ("a", "b", "--rounds", "3"), ("--fast",), ("nowhere", "neither")],
+)
+def test_mistakes_are_answered_with_code_2(arguments, capsys):
+    assert run(*arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_json_and_markdown_go_to_files_or_to_the_terminal(sides, tmp_path, capsys):
+    page, data = tmp_path / "new" / "page.md", tmp_path / "data.json"
+    assert run(sides["base"], sides["slow"], "--markdown", page, "--json", data) == 1
+    assert page.read_text().startswith("| what | base | new |")
+    assert json.loads(data.read_text())["exit_code"] == 1
+    capsys.readouterr()
+    assert run(sides["base"], sides["slow"], "--json", "-") == 1
+    assert json.loads(capsys.readouterr().out)["pairs"][0]["metrics"]["speed"]["verdict"] == "regression"
+    assert run(sides["base"], sides["slow"], "--json", "-", "--markdown", "-") == 2
+
+
+def test_comparing_files_needs_no_jax():
+    code = "import sys; from trainbench.verbs import compare; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class Runs:
+    """Stands in for child.run: hands out steps of 100 ms for A and of `b_s` for B, and keeps the order."""
+
+    def __init__(self, b_s=0.1, stop_at=None, broken=None, code=None):
+        self.b_s, self.stop_at, self.broken, self.code = b_s, stop_at, broken, code
+        self.order = []
+        self.overrides = []
+
+    def __call__(self, overrides, directory, lock=None):
+        side = directory.parent.name
+        self.order.append(side)
+        self.overrides.append(list(overrides))
+        if len(self.order) == self.stop_at:
+            return Outcome(130, None, "stopped")
+        if side == self.broken:
+            return Outcome(self.code, None, f"the process ended with code {self.code} and left no result")
+        seconds = self.b_s if side == "b" else 0.1
+        precision = "fp32" if side == "b" else "bf16"
+        seed = len(self.order)
+        result = timed(seconds * (1 + seed % 3 / 1000), seed=seed, workload={"precision": precision})
+        return Outcome(0, changed(result, id=f"{side}-{seed}"), "")
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    def install(**options):
+        runs = Runs(**options)
+        monkeypatch.setattr("trainbench.processes.child.run", runs)
+        return runs
+
+    return install
+
+
+def test_ab_runs_the_sides_in_turn_and_compares_them_though_their_work_differs(fake, tmp_path, capsys):
+    runs = fake(b_s=0.12)
+    assert run("--ab", A, B, "--rounds", 4, "--dir", tmp_path / "ab") == 1
+    assert runs.order == list("abbaabba")
+    assert runs.overrides[1] == ["model=vit_tiny", "precision=fp32"]
+    shown = capsys.readouterr()
+    assert "slower" in shown.out
+    assert "precision bf16 → fp32" in shown.out
+    assert "one run a side" not in shown.out
+    assert "round 4/4, side A: run 8 of 8, about" in shown.err
+
+
+def test_ab_without_a_difference_is_code_0(fake, tmp_path, capsys):
+    fake()
+    assert run("--ab", A, A, "--rounds", 4, "--dir", tmp_path / "ab") == 0
+
+
+def test_stopping_compares_the_complete_rounds_and_returns_130(fake, tmp_path, capsys):
+    runs = fake(b_s=0.12, stop_at=10)
+    assert run("--ab", A, B, "--rounds", 10, "--dir", tmp_path / "ab") == 130
+    assert len(runs.order) == 10
+    assert "slower" in capsys.readouterr().out
+    fake(stop_at=2)
+    assert run("--ab", A, B, "--dir", tmp_path / "early") == 130
+    assert capsys.readouterr().out == ""
+
+
+def test_a_side_that_breaks_ends_it_after_its_round_as_a_regression(fake, tmp_path, capsys):
+    runs = fake(broken="b", code=-9)
+    assert run("--ab", A, B, "--rounds", 10, "--dir", tmp_path / "ab") == 1
+    assert runs.order == ["a", "b"]
+    assert "code -9" in capsys.readouterr().out
+
+
+def test_a_side_that_the_child_refuses_is_the_users_mistake(fake, tmp_path, capsys):
+    fake(broken="b", code=2)
+    assert run("--ab", A, B, "--dir", tmp_path / "ab") == 2
+    assert "side B cannot be run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [
+        ("model=vit_tny", "side B: model=vit_tny is not known"),
+        ("batch_sise=4", "side B: batch_sise is not a known key"),
+        ("batch_size=-4", "side B: batch_size=-4"),
+        ("batch_size=4,8", "side B"),
+        ("'model=vit_tiny", "cannot be split into words"),
+        ("hydra.run.dir=x", "hydra.run.dir=x is not for one side"),
+        ("model=bert_tiny", "one side trains on images, the other on text"),
+    ],
+)
+def test_bad_overrides_are_refused_before_the_first_run(fake, tmp_path, side, words, capsys):
+    runs = fake()
+    assert run("--ab", A, side, "--dir", tmp_path / "ab") == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert runs.order == []
+
+
+def test_ab_does_not_mix_its_runs_with_earlier_ones(fake, tmp_path, capsys):
+    runs = fake()
+    (tmp_path / "a").mkdir()
+    assert run("--ab", A, B, "--dir", tmp_path) == 2
+    assert runs.order == []
+
+
+@pytest.mark.parametrize("rounds", ["0", "-2", "many", "1.5"])
+def test_rounds_are_a_count(fake, tmp_path, rounds, capsys):
+    fake()
+    assert run("--ab", A, B, f"--rounds={rounds}") == 2
+    assert "--rounds" in capsys.readouterr().err
