@@ -11,6 +11,7 @@ from trainbench.measure.blocks import Timing
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary
 from trainbench.run import MODES, Parts
+from trainbench.trace_section import trace_doubts
 from trainbench.training.device import Devices
 from trainbench.training.evaluate import LIMIT_S
 
@@ -28,6 +29,7 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
         yield from _unknown_hardware(parts.request.precision.peak_dtype, parts.devices)
         yield from _doubts_about_the_device(parts, parts.devices)
     yield from _unknown_software(software)
+    yield from trace_doubts(parts)
     if parts.donated is False:
         yield "donation: the state was not reused in place, so it takes its memory twice"
     if summary is not None and parts.timing is not None:

@@ -74,6 +74,10 @@ class Trained:
     donated: bool
     losses: tuple[tuple[int, float], ...]
 
+    def resident(self) -> "Trained":
+        """The same, whose program goes on with its last batch alone; this one's must not be used again."""
+        return dataclasses.replace(self, program=self.program.resident())
+
 
 def train(trainer: Trainer, mode: str) -> Trained:
     """Train from new parameters, fed in this way, and measure it."""
@@ -97,7 +101,7 @@ def train(trainer: Trainer, mode: str) -> Trained:
 
 
 def measure_resident(trained: Trained, plan: Plan | None = None) -> Timing:
-    """The step of `trained`, going on with its last batch: what it takes when input costs nothing.
+    """The step of `trained`, which is resident: what it takes when input costs nothing.
 
     Args:
       plan: how much is measured; None is as little as gives an interval.
@@ -106,8 +110,7 @@ def measure_resident(trained: Trained, plan: Plan | None = None) -> Timing:
       KeyboardInterrupt: stopped by the user.
       MeasurementError: something else than the step ran while it was timed.
     """
-    program = trained.program.resident()
-    window = TimedWindow()
+    program, window = trained.program, TimedWindow()
     plan = plan or autos.short_plan(trained.plan, time_of_one_call(program))
     timing = measure(program, plan, clock=wall_clock, guard=window)
     check(timing, window, program.losses(), "resident")

@@ -73,6 +73,7 @@ class SelfAttention(nnx.Module):
         self.heads = heads
         self.dropout_rate = dropout_rate
 
+    @jax.named_scope("attention")
     def __call__(
         self, inputs: jax.Array, *, mask: jax.Array | None, train: bool, rngs: nnx.Rngs | None
     ) -> jax.Array:

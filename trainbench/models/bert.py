@@ -137,6 +137,7 @@ class Head(nnx.Module):
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros((config.vocabulary,), policy.param_dtype))
 
+    @jax.named_scope("head")
     def __call__(self, tokens: jax.Array, token_table: jax.Array) -> jax.Array:
         """Float32 logits [B, P, V] of tokens [B, P, D]; `token_table` is [V, D]."""
         hidden = self.norm(jax.nn.gelu(self.dense(tokens), approximate=False))

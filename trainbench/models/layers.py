@@ -50,6 +50,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones((features,), jnp.float32))
         self.compute_dtype = policy.compute_dtype
 
+    @jax.named_scope("batch_norm")
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Normalised inputs [..., C] in the compute dtype; `train` uses and records batch statistics."""
         inputs = inputs.astype(jnp.float32)
@@ -108,6 +109,7 @@ class Classifier(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((classes,), policy.param_dtype))
         self.compute_dtype = policy.compute_dtype
 
+    @jax.named_scope("head")
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Float32 logits [B, classes] of features [B, D]."""
         kernel = self.kernel[...].astype(self.compute_dtype)
@@ -139,6 +141,7 @@ class FeedForward(nnx.Module):
         self.dropout = nnx.Dropout(inner_dropout_rate)
         self.approximate_gelu = approximate_gelu
 
+    @jax.named_scope("mlp")
     def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
         """Transformed tokens [B, T, D]."""
         hidden = jax.nn.gelu(self.up(inputs), approximate=self.approximate_gelu)

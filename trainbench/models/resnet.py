@@ -195,9 +195,10 @@ class Model(nnx.Module):
         features = jax.nn.relu(self.stem_norm(features, train=train))
         if self.has_pool:
             features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        for stage in self.stages:
-            for block in stage:
-                features = block(features, train=train)
+        for number, stage in enumerate(self.stages, start=1):
+            with jax.named_scope(f"stage{number}"):
+                for block in stage:
+                    features = block(features, train=train)
         return self.head(jnp.mean(features, axis=(1, 2)))
 
 

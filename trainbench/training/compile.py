@@ -32,7 +32,7 @@ class Executable:
     compiled program. `cache` tells whether the persistent compilation cache had it: "hit", "miss" or "off".
     """
 
-    call: Callable[..., Any]
+    call: jax.stages.Compiled
     trace_s: float
     lower_s: float
     compile_s: float
@@ -41,6 +41,10 @@ class Executable:
     xla_flops: float | None
     xla_bytes: float | None
     peak_bytes: int | None
+
+    def text(self) -> str:
+        """The program as XLA compiled it."""
+        return self.call.as_text() or ""
 
 
 def cache_directory() -> Path:

@@ -154,9 +154,7 @@ class MaskedLanguageModel:
 
     def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
         logits = self._logits(model, batch, train=True, rngs=rngs)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["masked_labels"])
-        weights = batch["masked_weights"]
-        loss = jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+        loss = _weighted_loss(logits, batch["masked_labels"], batch["masked_weights"])
         return loss, {"loss": loss}
 
     def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
@@ -212,9 +210,7 @@ class CausalLanguageModel:
 
     def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
         logits = self._logits(model, batch, train=True, rngs=rngs)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["target_ids"])
-        weights = batch["target_weights"]
-        loss = jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+        loss = _weighted_loss(logits, batch["target_ids"], batch["target_weights"])
         return loss, {"loss": loss}
 
     def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
@@ -234,6 +230,12 @@ class CausalLanguageModel:
 
     def flops_per_sample(self) -> int:
         return 3 * 2 * gpt2.forward_macs(self.architecture, sequence_length=self.sequence_length)
+
+
+def _weighted_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """The mean cross-entropy of the predictions that count; 0 where none does."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 def _score(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Score:
