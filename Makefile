@@ -13,7 +13,7 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 
-.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator clean
+.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser clean
 
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-tensorflow, make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-tensorflow, make test-accelerator (GPU, TPU), make test-browser (Chromium)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
@@ -40,6 +40,10 @@ test-tensorflow: $(VENV)/.installed-prepare
 test-accelerator: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m accelerator -rs
 
+# Playwright drives the Chromium that is on the PATH; without one the tests are skipped, and say how to get it.
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -m browser -rs
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -54,6 +58,10 @@ $(VENV)/.installed-dev-$(EXTRAS): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/.installed-prepare: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,prepare]"
+	touch $@
+
+$(VENV)/.installed-browser: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,browser]"
 	touch $@
 
 $(VENV)/.installed-parity: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

@@ -18,10 +18,11 @@ h2 { font-size: 1.15rem; margin-bottom: .25rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; }
 th, td { border-bottom: 1px solid var(--line); }
-.word { font-weight: 600; }
+.word { font-weight: 600; overflow-wrap: normal; }
 .supported { color: var(--good); } .supported-with-conditions { color: var(--part); }
 .not-supported, .contradicted { color: var(--bad); } .not-established { color: var(--none); }
 ul { padding-left: 1.2rem; } details { font-size: .9rem; }
+@media (min-width: 40.01rem) { td:first-child { min-width: 12rem; } }
 @media (max-width: 40rem) {
   thead { display: none; }
   table, tbody, tr, td { display: block; }

@@ -1,0 +1,219 @@
+"""The report's page: what is on it, that files cannot get at the reader, and how large it may become."""
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report import many
+from tests.results import examples
+from trainbench.report.page import document
+from trainbench.results.collect import Skipped
+
+NOW = datetime(2026, 1, 3, tzinfo=UTC)
+SKIPPED = Skipped(Path("broken/<b>.json"), "is damaged or not a result: Expecting value")
+
+
+@pytest.fixture
+def no_vega(monkeypatch):
+    """A page without the library, which takes seconds to bundle and is the same in all pages."""
+    monkeypatch.setattr(document, "_bundle", lambda: "window.vegaEmbed = null;")
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and texts of a page, as a browser would take them apart."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.scripts = [], [], [], []
+        self.open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self.open = tag
+
+    def handle_endtag(self, tag):
+        self.open = ""
+
+    def handle_data(self, data):
+        (self.scripts if self.open == "script" else self.texts).append(data)
+
+    def ids(self):
+        return {value for tag, name, value in self.attributes if tag == "section" and name == "id"}
+
+
+def made(results, skipped=()):
+    return document.page(document.sections(many.collection(results, skipped)), NOW)
+
+
+def specs(text):
+    found = re.search(r'<script type="application/json" id="plots">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found.group(1))
+
+
+def inline(spec):
+    return [row for data in _data(spec) for row in data]
+
+
+def _data(part):
+    if isinstance(part, dict):
+        if isinstance(part.get("values"), list) and "axis" not in part:
+            yield [row for row in part["values"] if isinstance(row, dict)]
+        for value in part.values():
+            yield from _data(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _data(value)
+
+
+def test_a_mixture_has_every_section_in_order(no_vega):
+    text = made(many.mixture(), (SKIPPED,))
+    assert re.findall(r'<section id="([a-z]+)"', text) == [
+        *("summary", "throughput", "results", "steps", "published", "roofline", "memory", "compile"),
+        *("input", "loss", "scaling", "environment", "troubles", "warnings", "skipped"),
+    ]
+
+
+def test_sections_with_nothing_to_show_are_absent(no_vega):
+    assert Reader(made([examples.failed_early()])).ids() == {"summary", "results", "troubles"}
+    assert not Reader(made([examples.ok_gpu()])).ids() & {"input", "scaling", "troubles", "skipped"}
+
+
+def test_a_page_without_plots_needs_no_library():
+    text = made([examples.failed_early()])
+    assert len(text) < 40_000
+    assert specs(text) == {}
+
+
+def test_hostile_strings_stay_text(no_vega):
+    reader = Reader(made([many.hostile(), examples.ok_gpu()]))
+    assert "img" not in reader.tags
+    assert reader.tags.count("script") == 3
+    assert reader.tags.count("style") == 1
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+    shown = "\n".join(reader.texts)
+    assert "<script>alert(1)</script>" in shown
+    assert "javascript:alert(3)" in shown
+    assert not any("alert" in script for script in reader.scripts[1:])
+
+
+def test_json_in_the_page_can_end_no_element_and_no_line(no_vega):
+    text = made([many.hostile(), examples.ok_gpu()])
+    block = text.split('id="plots">', 1)[1].split("</script>", 1)[0]
+    assert not set(block) & set("<>&\u2028\u2029")
+    assert any("<script>alert(1)" in str(row) for row in inline(specs(text)))
+
+
+def test_strings_of_files_are_data_of_plots_and_scales_but_no_field_title_or_expression(no_vega):
+    def outside(part, path=()):
+        if isinstance(part, dict):
+            for key, value in part.items():
+                assert "alert" not in key
+                yield from outside(value, (*path, key))
+        elif isinstance(part, list):
+            for value in part:
+                yield from outside(value, path)
+        elif isinstance(part, str) and "alert" in part:
+            yield path
+
+    paths = [
+        path for spec in specs(made([many.hostile(), examples.ok_gpu()])).values() for path in outside(spec)
+    ]
+    assert paths
+    assert all("values" in path or "datasets" in path or path[-2:] == ("scale", "domain") for path in paths)
+
+
+def test_the_policy_forbids_every_request_and_names_the_scripts_by_hash(no_vega):
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', made([examples.ok_gpu()]))
+    policy = policy.replace("&#39;", "'")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == 3
+    assert "http" not in policy
+
+
+def test_nothing_is_loaded_from_elsewhere(no_vega):
+    text = made(many.mixture(), (SKIPPED,))
+    reader = Reader(text)
+    links = [value for _, name, value in reader.attributes if name in ("src", "href", "srcset", "action")]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", text)
+
+
+def test_the_library_is_in_the_page_as_one_script_that_ends_where_it_should():
+    text = made([examples.ok_gpu()])
+    assert text.count("</script>") == 3
+    assert "vegaEmbed" in text
+    assert 800_000 < len(text) < 2_000_000
+
+
+def test_every_plot_has_a_place_a_caption_and_its_figures_as_text(no_vega):
+    found = document.sections(many.collection(many.mixture()))
+    plots = list(document.plots(found))
+    assert len({plot.name for plot in plots}) == len(plots) == len(specs(document.page(found, NOW)))
+    for plot in plots:
+        assert plot.caption.endswith(".")
+        assert plot.lines
+        assert inline(plot.chart.to_dict())
+
+
+def test_best_and_knee_are_marked_in_the_plot_and_told_in_words(no_vega):
+    (section,) = (one for one in document.sections(many.collection(many.sweep())) if one.id == "throughput")
+    (plot,) = section.plots
+    marks = {
+        (row["series"], row["batch"]): row["mark"] for row in inline(plot.chart.to_dict()) if "mark" in row
+    }
+    assert marks["resnet50 · bf16", 128] == "knee"
+    assert marks["resnet50 · bf16", 256] == "best"
+    assert marks["resnet50 · bf16", 64] == ""
+    assert "resnet50 · bf16, batch 512: out of memory" in plot.lines
+
+
+def test_a_cpu_gets_words_instead_of_a_roofline():
+    found = {one.id: one for one in document.sections(many.collection([examples.ok_cpu()]))}
+    assert found["roofline"].plots == ()
+    assert "cpu has no place under a roof" in found["roofline"].paragraphs[0]
+
+
+def test_the_roofline_places_a_run_under_the_peak_and_the_bandwidth_of_its_chip():
+    run = many.point(examples.ok_gpu(), 1, 64)
+    (section,) = (one for one in document.sections(many.collection([run])) if one.id == "roofline")
+    assert section.paragraphs == ()
+    (line,) = section.plots[0].lines
+    # 6.1e12 FLOPs / 1.1e11 bytes; 6.27e12 FLOPs in 64 / (2800 * 64 / 72) s
+    assert "244 TFLOP/s at 55.5 FLOP/byte" in line
+    assert "memory bandwidth" in line
+
+
+def test_scaling_is_relative_to_the_fewest_devices():
+    (section,) = (one for one in document.sections(many.collection(many.sweep())) if one.id == "scaling")
+    (plot,) = section.plots
+    assert [line.rpartition(", ")[2] for line in plot.lines] == [
+        *("100.0 % of ideal", "95.3 % of ideal", "90.8 % of ideal", "86.5 % of ideal")
+    ]
+
+
+def test_environment_tells_what_differs_from_what_is_the_same():
+    other = many.changed(
+        examples.ok_gpu(), id="b", software=examples.SOFTWARE.model_copy(update={"jax": "0.12.0"})
+    )
+    sections = document.sections(many.collection([examples.ok_gpu(), other]))
+    differing, shared = next(one.tables for one in sections if one.id == "environment")
+    assert [[cell.text for cell in row] for row in differing.rows] == [["jax", "0.12.0 (1); 0.10.2 (1)"]]
+    assert "python" in [row[0].text for row in shared.rows]
+
+
+def test_ten_thousand_results_are_all_in_the_table_and_few_in_the_plots(no_vega):
+    text = made(list(many.thousands(10_000)))
+    assert text.count("<tr>") > 10_000
+    assert sum(len(inline(spec)) for spec in specs(text).values()) < 5_000
+    assert len(specs(text)) < 30
+    assert len(text) < 8_000_000
+    assert "Shown for the newest 12 of 10,000 runs" in text
+    assert "Drawn are 8 series of 20" in text

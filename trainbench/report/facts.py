@@ -1,0 +1,82 @@
+"""What tables and plots show of a result, each number found in one way everywhere."""
+
+from trainbench.report.numbers import units
+from trainbench.results.record import Result
+
+
+def rate(result: Result) -> float | None:
+    """Samples per second over all devices; None where none were measured."""
+    return result.throughput.samples_per_s if result.throughput else None
+
+
+def interval(result: Result) -> tuple[float, float] | None:
+    """The 95 % interval of `rate`; None where too few blocks were timed."""
+    return result.throughput.samples_per_s_ci95 if result.throughput else None
+
+
+def usable(result: Result) -> bool:
+    """Whether its rate may stand beside others: the run came to its end, and what it measured is valid."""
+    return result.status == "ok" and result.workload is not None and result.throughput is not None
+
+
+def status(result: Result) -> str:
+    """The status; "not steady" for a run that is ok otherwise."""
+    unsteady = result.status == "ok" and result.timing is not None and not result.timing.steady
+    return "not steady" if unsteady else result.status
+
+
+def unit(result: Result) -> str:
+    """The plural of what is counted: images or sequences; samples where it is neither.
+
+    It stands in titles of axes, which Vega-Lite puts into expressions: no text of a file may come there.
+    """
+    said = result.workload.sample_unit if result.workload else ""
+    return units(said if said in ("image", "sequence") else "sample")
+
+
+def step_time_s(result: Result) -> float | None:
+    """The median step time."""
+    step = result.timing.step_time_s if result.timing else None
+    return step.median if step else None
+
+
+def mfu(result: Result) -> float | None:
+    """The fraction of the published peak; None where the device has none."""
+    return result.utilization.mfu if result.utilization else None
+
+
+def peak_bytes(result: Result) -> int | None:
+    """Peak memory of the fullest device: the allocator's where it keeps one, else the compiler's."""
+    memory = result.memory
+    if memory is None:
+        return None
+    peak = memory.peak_bytes_allocator
+    return memory.peak_bytes_compiled if peak is None else peak
+
+
+def compile_s(result: Result) -> float | None:
+    """Seconds of tracing, lowering and compiling; None for a program that was not compiled."""
+    stages = result.compile
+    if stages is None or stages.compile_s is None:
+        return None
+    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s
+
+
+def batch(result: Result) -> int | None:
+    """Samples per device and optimizer step."""
+    return result.workload.batch_size if result.workload else None
+
+
+def device(result: Result) -> str | None:
+    """The devices, for example "8 x TPU v3"; the count is left out where it is 1."""
+    hardware = result.hardware
+    if hardware is None:
+        return None
+    times = f"{hardware.device_count} x " if hardware.device_count != 1 else ""
+    return f"{times}{hardware.device_kind}"
+
+
+def step_times_s(result: Result) -> tuple[float, ...]:
+    """Seconds per optimizer step in each timed block, in order."""
+    timing = result.timing
+    return tuple(seconds / timing.steps_per_block for seconds in timing.block_s) if timing else ()

@@ -1,0 +1,103 @@
+"""Memory against batch size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainbench.report import facts
+from trainbench.report.numbers import size
+from trainbench.report.page.content import Plot, Section
+from trainbench.report.series import Point, Series
+
+_GIB = 2**30
+_MOST_LIMITS = 4
+
+
+def section(found: Sequence[Series]) -> Section | None:
+    """The plot; None where no memory is known."""
+    known = [one for one in found if any(_peak(point) for point in one.points)]
+    return Section("memory", "Memory", plots=(_plot(known),)) if known else None
+
+
+def _peak(point: Point) -> int:
+    """The highest peak of the runs at one point, in bytes; 0 where none is known."""
+    return max(facts.peak_bytes(run.result) or 0 for run in point.runs)
+
+
+def _source(point: Point) -> str:
+    memories = [run.result.memory for run in point.runs]
+    counted = any(memory and memory.peak_bytes_allocator is not None for memory in memories)
+    return "allocator" if counted else "compiler"
+
+
+def _limits(found: Sequence[Series]) -> list[int]:
+    memories = [run.result.memory for one in found for point in one.points for run in point.runs]
+    known = {memory.limit_bytes for memory in memories if memory and memory.limit_bytes}
+    return sorted(known)[:_MOST_LIMITS]
+
+
+def _plot(found: Sequence[Series]) -> Plot:
+    from trainbench.report.page import chart
+
+    drawn = found[: chart.MOST_SERIES]
+    values = _values(drawn)
+    sources = " and ".join(sorted({f"the {row['source']}'s" for row in values}))
+    limits = _limits(drawn)
+    dashed = f" Dashed: what the allocator may hand out ({', '.join(map(size, limits))})." if limits else ""
+    return Plot(
+        name="memory",
+        title="Peak memory against batch size",
+        caption=(
+            f"Peak memory of the fullest device in GiB ({chart.named([row['gib'] for row in values])}), "
+            f"{sources} figure, against the batch size per device (logarithmic).{dashed}"
+            + chart.shown([one.name for one in found], "series")
+        ),
+        lines=tuple(
+            f"{row['series']}, batch {row['batch']:,}: {size(row['bytes'])} ({row['source']})"
+            for row in values
+        )[: chart.MOST_LINES],
+        chart=_chart(values, limits),
+    )
+
+
+def _values(drawn: Sequence[Series]) -> list[dict[str, Any]]:
+    return [
+        {
+            "series": one.name,
+            "batch": point.batch,
+            "bytes": _peak(point),
+            "gib": _peak(point) / _GIB,
+            "source": _source(point),
+        }
+        for one in drawn
+        for point in one.points
+        if _peak(point)
+    ]
+
+
+def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
+    import altair
+
+    from trainbench.report.page import chart
+
+    names = list(dict.fromkeys(row["series"] for row in values))
+    heights = [row["gib"] for row in values] + [limit / _GIB for limit in limits]
+    y = altair.Y("gib:Q", title="GiB", scale=chart.scale(heights))
+    x = chart.batches([row["batch"] for row in values], "batch size per device")
+    colour = chart.colour(names)
+    base = altair.Chart(chart.table(values)).encode(x=x, y=y)
+    tooltip = [
+        altair.Tooltip("series:N"),
+        "batch:Q",
+        altair.Tooltip("gib:Q", title="GiB", format=".3~f"),
+        "source:N",
+    ]
+    layers = [
+        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(color=colour),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            color=colour, shape=chart.shape(names), tooltip=tooltip
+        ),
+    ]
+    if limits:
+        rules = altair.Chart(chart.table([{"gib": limit / _GIB} for limit in limits]))
+        layers.append(rules.mark_rule(strokeDash=[6, 4], opacity=0.7).encode(y=altair.Y("gib:Q")))
+    return chart.finished(layers, "peak memory against batch size")

@@ -1,0 +1,88 @@
+"""How throughput grows with the number of devices."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from trainbench.report import facts
+from trainbench.report.numbers import number, percent
+from trainbench.report.page.content import Plot, Section
+from trainbench.report.series import Run
+
+
+def section(found: Sequence[Run]) -> Section | None:
+    """The plot of what was run on several numbers of devices; None where nothing was."""
+    rates: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in found:
+        value, hardware = facts.rate(run.result), run.result.hardware
+        if facts.usable(run.result) and hardware and value:
+            rates[run.per_device, facts.unit(run.result)][hardware.device_count].append(value)
+    several = {
+        f"{name} ({unit})": {count: median(found[count]) for count in sorted(found)}
+        for (name, unit), found in rates.items()
+        if len(found) > 1
+    }
+    return Section("scaling", "Scaling", plots=(_plot(several),)) if several else None
+
+
+def _plot(found: Mapping[str, Mapping[int, float]]) -> Plot:
+    import altair
+
+    from trainbench.report.page import chart
+
+    drawn = {
+        name: found[name] for name in sorted(found, key=lambda name: -len(found[name]))[: chart.MOST_SERIES]
+    }
+    values = list(_values(drawn))
+    x = chart.powers("devices", [row["devices"] for row in values], "devices")
+    y = altair.Y(
+        "speedup:Q", title="times the rate of the fewest devices", scale=chart.scale(_heights(values))
+    )
+    base = altair.Chart(chart.table(values)).encode(x=x)
+    names = list(drawn)
+    tooltip = ["series:N", "devices:Q", altair.Tooltip("rate:Q", title="samples/s", format=",.4~g")]
+    tooltip.append(altair.Tooltip("efficiency:Q", title="% of ideal", format=".1f"))
+    layers = [
+        base.mark_line(strokeDash=[4, 4], opacity=0.4, strokeWidth=1).encode(
+            y=altair.Y("ideal:Q"), color=chart.colour(names)
+        ),
+        base.mark_line(strokeWidth=1.5).encode(y=y, color=chart.colour(names)),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            y=y, color=chart.colour(names), shape=chart.shape(names), tooltip=tooltip
+        ),
+    ]
+    return Plot(
+        name="scaling",
+        title="Throughput against the number of devices",
+        caption=(
+            "The rate at one batch size per device, in multiples of the rate with the fewest devices of a "
+            f"series. Dashed: in proportion to the devices.{chart.shown(list(found), 'series')}"
+        ),
+        lines=tuple(_line(row) for row in values)[: chart.MOST_LINES],
+        chart=chart.finished(layers, "throughput against the number of devices"),
+    )
+
+
+def _heights(values: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [height for row in values for height in (row["speedup"], row["ideal"])]
+
+
+def _values(drawn: Mapping[str, Mapping[int, float]]) -> Iterator[dict[str, Any]]:
+    for name, rates in drawn.items():
+        fewest = min(rates)
+        for count, rate in rates.items():
+            speedup, ideal = rate / rates[fewest], count / fewest
+            yield {
+                "series": name,
+                "devices": count,
+                "rate": rate,
+                "speedup": speedup,
+                "ideal": ideal,
+                "efficiency": 100 * speedup / ideal,
+            }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    share = percent(row["efficiency"] / 100)
+    return f"{row['series']}, {row['devices']} devices: {number(row['rate'])}/s, {share} of ideal"

@@ -1,0 +1,201 @@
+"""Results in series: each holds those that differ in their batch size only, under a name of its own."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from trainbench.report import facts
+from trainbench.report.numbers import clip
+from trainbench.results.collect import Loaded, printable
+from trainbench.results.knee import knee
+from trainbench.results.record import Result
+
+# Settings that move no figure or that a series runs along; then those that the record has once resolved.
+_NO_PART_OF_A_SERIES = frozenset(
+    ("batch_size", "steps", "warmup", "seed", "reproduce", "price_per_hour", "reference", "measure", "trace")
+)
+_GROUPS = ("model", "precision", "optimizer", "data")
+_IN_THE_RECORD = frozenset((*_GROUPS, "input", "image_size", "sequence_length", "gradient_accumulation"))
+_NO_PART_OF_A_GROUP = frozenset(("name", "batch_size", "optimizer_reason"))
+_NO_MODEL = "no model"
+_MODEL, _DEVICE, _DEVICES = "model", "device", "devices"
+_TOLD = frozenset(("precision", _DEVICE))
+# What is left out of a name, being what one expects where nothing is said.
+_USUAL = frozenset(("1 device", "measured", "1 micro-batches", "input resident", "synthetic data"))
+_WIDTH = 90
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result with its names.
+
+    Attributes:
+      series: the name of its series, as short as it can be among the results at hand.
+      name: the series with the batch size.
+      per_device: the name without the number of devices, for what scales over them.
+    """
+
+    file: Path
+    result: Result
+    series: str
+    name: str
+    per_device: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """The usable results of one series at one batch size.
+
+    Attributes:
+      rate: samples per second, the median where there are several.
+      low, high: the ends of the 95 % interval of a single result; the lowest and the highest rate of several.
+    """
+
+    batch: int
+    rate: float
+    low: float
+    high: float
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points by ascending batch size, at least one, of one unit.
+
+    Attributes:
+      best, knee: batch sizes: of the highest rate, and the smallest that comes near it.
+      out_of_memory: batch sizes that were tried and did not fit.
+    """
+
+    name: str
+    unit: str
+    points: tuple[Point, ...]
+    best: int
+    knee: int
+    out_of_memory: tuple[int, ...] = ()
+
+
+def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
+    """The results with their names, the newest first."""
+    newest = sorted(loaded, key=_age, reverse=True)
+    parts = [_parts(one.result) for one in newest]
+    telling = set(_telling(parts))
+    return tuple(_run(one, words, telling) for one, words in zip(newest, parts, strict=True))
+
+
+def series(found: Sequence[Run]) -> tuple[Series, ...]:
+    """The series of all usable measurements, those with the most batch sizes first."""
+    by_name: dict[tuple[str, str], dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    refused: dict[str, set[int]] = defaultdict(set)
+    for run in found:
+        size = facts.batch(run.result)
+        if size and facts.usable(run.result):
+            by_name[run.series, facts.unit(run.result)][size].append(run)
+        elif size and run.result.status == "oom":
+            refused[run.series].add(size)
+    made = [_series(*key, points, refused[key[0]]) for key, points in by_name.items()]
+    return tuple(sorted(made, key=_length, reverse=True))
+
+
+def _age(one: Loaded) -> tuple[Any, str]:
+    return one.result.created_utc, one.result.id
+
+
+def _length(one: Series) -> int:
+    return len(one.points)
+
+
+def _parts(result: Result) -> dict[str, str]:
+    """What a run is named after, the most telling first."""
+    work, hardware, software = result.workload, result.hardware, result.software
+    named: dict[str, Any] = {}
+    if work:
+        size = f"{work.image_size} px" if work.image_size else f"{work.sequence_length} tokens"
+        named |= {_MODEL: work.model, "size": size, "precision": work.precision}
+    if hardware:
+        many = "devices" if hardware.device_count != 1 else "device"
+        named |= {_DEVICE: hardware.device_kind, _DEVICES: f"{hardware.device_count} {many}"}
+    named |= {"kind": result.kind}
+    if work:
+        named |= {"optimizer": work.optimizer, "data": f"{work.data} data"}
+        named |= {"accumulation": f"{work.gradient_accumulation} micro-batches"}
+    named |= {"input": f"input {result.input.mode}" if result.input else None}
+    named |= {"jax": f"JAX {software.jax}" if software else None}
+    named |= {key: f"{key.rpartition(' ')[2]}={value}" for key, value in _settings(result.config)}
+    return {key: str(value) for key, value in named.items() if value is not None}
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, value) of the settings that the record names nowhere else.
+
+    What a group holds has the group's choice in its key: a ResNet's width is not compared with a ViT's.
+    """
+    for key, value in config.items():
+        if key in _GROUPS and isinstance(value, dict):
+            yield from _leaves(value, f"{key} {value.get('name')} ")
+        elif key not in _NO_PART_OF_A_SERIES | _IN_THE_RECORD:
+            yield key, json.dumps(value, ensure_ascii=False)
+
+
+def _leaves(group: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in group.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif key not in _NO_PART_OF_A_GROUP:
+            yield prefix + key, json.dumps(value, ensure_ascii=False)
+
+
+def _telling(parts: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The keys that tell runs apart which those before do not; one that follows from others is none.
+
+    Precision and device are told wherever they vary. Runs without a workload don't count: they never came to
+    have most keys.
+    """
+    known = [one for one in parts if _MODEL in one]
+    groups = [0] * len(known)
+    count = len(set(groups))
+    for key in dict.fromkeys(key for one in known for key in one):
+        numbers: dict[tuple[int, str | None], int] = {}
+        finer = [
+            numbers.setdefault((group, one.get(key)), len(numbers))
+            for group, one in zip(groups, known, strict=True)
+        ]
+        if len(numbers) > count or (key in _TOLD and len({one.get(key) for one in known}) > 1):
+            groups, count = finer, len(numbers)
+            yield key
+
+
+def _run(one: Loaded, parts: Mapping[str, str], telling: set[str]) -> Run:
+    words = {_MODEL: parts.get(_MODEL, _NO_MODEL)}
+    words |= {key: word for key, word in parts.items() if key in telling and word not in _USUAL}
+    if _DEVICE in words:
+        words[_DEVICE] = words.pop(_DEVICE)  # last, being long: a narrow place cuts the end off
+    name = _line(words.values())
+    size = facts.batch(one.result)
+    batch = f" · batch {size:,}" if size else ""
+    per_device = _line(word for key, word in words.items() if key != _DEVICES)
+    return Run(one.file, one.result, name, name + batch, per_device + batch)
+
+
+def _line(words: Iterable[str]) -> str:
+    return clip(printable(" · ".join(words)), _WIDTH)
+
+
+def _series(name: str, unit: str, by_batch: Mapping[int, Sequence[Run]], refused: set[int]) -> Series:
+    points = tuple(_point(size, by_batch[size]) for size in sorted(by_batch))
+    rates = {point.batch: point.rate for point in points}
+    best = max(rates, key=rates.__getitem__)
+    return Series(name, unit, points, best, knee(rates), tuple(sorted(refused - set(rates))))
+
+
+def _point(size: int, found: Sequence[Run]) -> Point:
+    rates = [value for run in found if (value := facts.rate(run.result)) is not None]
+    if len(found) == 1:
+        low, high = facts.interval(found[0].result) or (rates[0], rates[0])
+    else:
+        low, high = min(rates), max(rates)
+    return Point(size, median(rates), low, high, tuple(found))
