@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 import trainbench
-from trainbench import cli, config, shipped, sweep
+from trainbench import cli, config, shipped
 from trainbench.errors import ExitCode
 from trainbench.results.record import schema
 
@@ -110,7 +110,7 @@ def test_text_models_report_sequences_and_tokens(run, tmp_path):
 def test_host_fed_and_several_steps_per_call(run, tmp_path):
     done = run(
         *("model=vit_tiny", "batch_size=4", "input=host", "steps_per_call=2", "steps=12", "warmup=2"),
-        *("measure=quick", "hydra.run.dir=out"),
+        *("measure=quick", "trace=3", "hydra.run.dir=out"),
     )
     assert done.returncode == 0, done.stderr
     record = result_of(tmp_path / "out")
@@ -118,6 +118,14 @@ def test_host_fed_and_several_steps_per_call(run, tmp_path):
     assert 0 <= record["input"]["stall_fraction"] <= 1
     assert record["timing"]["steps_per_call"] == 2
     assert record["timing"]["timed_steps"] == 12
+    # The trace comes after all that, in whole calls.
+    trace = record["trace"]
+    assert trace["steps"] == 4
+    assert 0 < trace["device_busy_fraction"] <= 1
+    assert trace["operations"][0]["category"] is not None
+    assert any("jvp" in (each["origin"] or "") for each in trace["operations"])
+    assert list((tmp_path / "out" / trace["path"]).glob("plugins/profile/*/*.xplane.pb"))
+    assert "device busy" in done.stdout
 
 
 def test_accumulation_with_several_steps_per_call(run, tmp_path):
@@ -216,6 +224,17 @@ QUICK_MISTAKES = [
     (["--config-dir", "nowhere"], ["nowhere"]),
     (["--package"], ["expected one argument"]),
     (["helps"], ["'helps' is neither a verb"]),
+    (["seed=é"], ["cannot read the override 'seed=é'", """fix:     'seed="é"'"""]),
+    (["seed=a'b"], ["cannot read the override", "python -m trainbench"]),
+    (["seed=1\n2"], ["cannot read the override 'seed=1\\n2'", "python -m trainbench"]),
+    (["model=\x1b[31mred"], ["cannot read the override 'model=\\x1b[31mred'", "python -m trainbench"]),
+    (["réseau=1"], ["cannot read the override 'réseau=1'", "python -m trainbench"]),
+    (["model=vit_tiny", "=x"], ["cannot read the override '=x'", "KEY=VALUE"]),
+    (["reproduce="], ["reproduce= names no figure", "references"]),
+    (["reproduce=nothing"], ["'nothing' is not the id of a published figure", "references"]),
+    (["model="], ["model= is not known", "resnet50"]),
+    (["references", "--check", "/dev/null"], ["/dev/null is empty", "--columns"]),
+    (["references", "--extra", "/"], ["/ cannot be read", "--columns"]),
 ]
 
 
@@ -283,51 +302,6 @@ def test_hydras_info_works(run):
     done = run("--info", "defaults")  # in a process of its own, since it changes the root logger
     assert done.returncode == 0
     assert "optimizer/sgd" in done.stdout
-
-
-class FakePoints:
-    """Stands for the processes of a sweep: notes each point, and ends as told."""
-
-    def __init__(self, endings):
-        self.endings = list(endings)
-        self.seen = []
-
-    def __call__(self, overrides, varied, directory):
-        self.seen.append(" ".join(varied))
-        ending = self.endings.pop(0)
-        if isinstance(ending, BaseException):
-            raise ending
-        return sweep.Point(" ".join(varied), ending, None, "a note")
-
-
-@pytest.mark.parametrize("arguments", [["-m", "seed=1,2,3"], ["model=vit", "-m", "seed=1,2,3", "steps=9"]])
-def test_a_sweep_ends_with_a_table_of_all_points(command_line, monkeypatch, arguments):
-    points = FakePoints([0, 3, 0])
-    monkeypatch.setattr(sweep, "run_point", points)
-    code, output, _ = command_line(*arguments)
-    assert points.seen == ["seed=1", "seed=2", "seed=3"]
-    assert code == 0
-    assert all(seen in output for seen in points.seen)
-
-
-def test_ctrl_c_ends_a_sweep_with_the_table_of_what_there_is(command_line, monkeypatch):
-    for endings in ([0, KeyboardInterrupt(), 0], [0, 130, 0]):
-        points = FakePoints(endings)
-        monkeypatch.setattr(sweep, "run_point", points)
-        code, output, errors = command_line("-m", "seed=1,2,3")
-        assert code == 130
-        assert points.seen == ["seed=1", "seed=2"]
-        assert "seed=1" in output
-        assert "interrupted" in errors
-
-
-def test_a_point_that_raises_ends_a_sweep_with_the_table_of_what_there_is(command_line, monkeypatch, capsys):
-    points = FakePoints([0, RuntimeError("a bug"), 0])
-    monkeypatch.setattr(sweep, "run_point", points)
-    with pytest.raises(RuntimeError, match="a bug"):
-        command_line("-m", "seed=1,2,3")
-    assert points.seen == ["seed=1", "seed=2"]
-    assert "seed=1" in capsys.readouterr().out
 
 
 def test_ctrl_c_during_the_imports_ends_quietly(run):
@@ -423,17 +397,6 @@ def test_ctrl_c_saves_what_there_is(environment, tmp_path, arguments, when):
     assert "INTERRUPTED" in output
     assert (record["throughput"] is not None) == (when == "measuring block"), "whole blocks are kept"
     assert "Traceback" not in errors
-
-
-def test_a_sweep_runs_each_point_in_a_process_of_its_own_and_ends_with_a_table(run, tmp_path):
-    done = run("-m", "model=resnet_tiny", "batch_size=4,50000000,0", *FAST, "hydra.sweep.dir=sweep")
-    assert done.returncode == 1, done.stderr
-    assert result_of(tmp_path / "sweep/0")["status"] == "ok"
-    assert result_of(tmp_path / "sweep/1")["status"] == "oom"
-    assert not (tmp_path / "sweep/2/result.json").exists()
-    for words in ("batch_size=4", "batch_size=50000000", "batch_size=0", "oom"):
-        assert words in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])

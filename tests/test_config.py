@@ -44,7 +44,7 @@ MISTAKES = [
     (["batch_size=eight"], "batch_size=eight", "positive integer"),
     (["batch_size=2.5"], "batch_size=2.5", "positive integer"),
     (["batch_size=true"], "batch_size=true", "positive integer"),
-    (["batch_size=3000000000"], "batch_size=3000000000", "2,147,483,647"),
+    (["batch_size=3000000000"], "batch_size=3000000000 is too large", "2,147,483,647"),
     (["steps=0"], "steps=0", "positive integer"),
     (["steps=5", "warmup=10"], "steps=5 is below warmup=10", "at least warmup"),
     (["steps=10", "steps_per_call=4"], "not a multiple of steps_per_call=4", "multiples of 4"),
@@ -68,13 +68,15 @@ MISTAKES = [
     (["data=kjv", "model=bert_tiny", "data.packing=best"], "data.packing=best", "concat, none"),
     (["data=tfds", "data.mean=[0.5]"], "data.mean=[0.5] data.std=[0.229,0.224,0.225]", "one number each"),
     (["data=tfds", "data.std=[0,1,1]"], "data.std=[0,1,1]", "above 0"),
-    (["data=tfds", "data.name=null"], "data.name=null", "text"),
+    (["data=tfds", "data.name=null"], "data.name=null", "the name of a data set"),
+    (["data=tfds", "data.name="], "data.name= is not", "the name of a data set"),
+    (["reference.extra="], "reference.extra= is not", "a path"),
     (["data=tfds", "data.kind=sounds"], "data.kind=sounds", "images"),
     (["data=tfds", "data.flip=3"], "data.flip=3", "true or false"),
     (["input=hots"], "input=hots", "host"),
     (["input=[host]"], "input=[host]", "host"),
     (["seed=-1"], "seed=-1", "at least 0"),
-    (["seed=4294967296"], "seed=4294967296", "4,294,967,295"),
+    (["seed=4294967296"], "seed=4294967296 is too large", "4,294,967,295"),
     (["seed='???'"], "seed=???", "at least 0"),
     (["~seed"], "seed is missing", ""),
     # Sections
@@ -133,7 +135,7 @@ MISTAKES = [
     (["+optimizer.b1=0.9"], "optimizer.b1 has no effect on sgd", "optimizer.momentum"),
     # Data and measure
     (["data.name=foo"], "data.name=foo is not known", "synthetic"),
-    (["model=vit_tiny", "data=digits", "data.dir=5"], "data.dir=5", "a text"),
+    (["model=vit_tiny", "data=digits", "data.dir=5"], "data.dir=5", "a path"),
     (["measure.blocks=0"], "measure.blocks=0", "positive integer"),
     (["measure.cpu_seconds=abc"], "measure.cpu_seconds=abc", "a number above 0"),
     (["measure.cpu_seconds=-5"], "measure.cpu_seconds=-5", "a number above 0"),
@@ -148,6 +150,13 @@ def test_mistakes_are_named_with_what_is_allowed_and_the_fix(overrides, problem,
         request(*overrides)
     assert problem in caught.value.problem
     assert allowed in caught.value.allowed
+
+
+@pytest.mark.parametrize(("key", "fix"), [("steps=1e3", "steps=1000"), ("steps=2.5", "steps=32")])
+def test_a_whole_number_written_as_a_float_is_answered_with_the_whole_one(key, fix):
+    with pytest.raises(UserError) as caught:
+        request(key)
+    assert caught.value.fix == f"for example {fix}"
     assert caught.value.allowed
     assert caught.value.fix
 

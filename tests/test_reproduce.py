@@ -117,6 +117,17 @@ def test_real_data_that_are_not_prepared_are_stood_in_for(tmp_path, figure_id, s
     assert expanded(figure_id, f"data.dir={tmp_path / 'sets'}")["data"] == group
 
 
+@pytest.mark.parametrize(
+    ("figure_id", "name", "group"),
+    [(VIT, "food101", "tfds"), (RESNET, "food101", "tfds"), (BERT, "lm1b", "tfds_text")],
+)
+def test_a_data_set_that_is_named_has_no_stand_in(figure_id, name, group):
+    found = expanded(figure_id, f"data.name={name}")
+    assert found["data"] == group
+    overrides = [f"{key}={value}" for key, value in found.items()]
+    assert config.parse(tree(*overrides)).data.name == name
+
+
 def test_what_the_user_says_wins():
     found = expanded(RESNET, "batch_size=8", "precision=fp32", on=CPU)
     assert (found["batch_size"], found["precision"]) == ("8", "fp32")
@@ -155,10 +166,16 @@ def test_what_a_row_does_not_state_can_be_supplied():
     assert not unsaid.obstacles()
 
 
-@pytest.mark.parametrize("override", ["model=vit_b16", "image_size=112"])
-def test_another_workload_is_refused(override):
-    with pytest.raises(UserError, match="was measured with"):
+@pytest.mark.parametrize("override", ["model=vit_b16", "model=vit", "model=", "image_size=112"])
+def test_another_workload_is_refused_with_what_is_fixed(override):
+    with pytest.raises(UserError, match="was measured with") as caught:
         expanded(RESNET, override)
+    assert caught.value.allowed.startswith("model=resnet50 image_size=224; ")
+
+
+@pytest.mark.parametrize(("figure_id", "alias"), [(VIT, "vit"), (VIT, "vit_b16"), (GPT2, "gpt2")])
+def test_an_alias_is_the_model_that_it_stands_for(figure_id, alias):
+    assert expanded(figure_id, f"model={alias}")["model"] == alias
 
 
 def facts(rate, **changes):

@@ -19,6 +19,7 @@ from trainbench.measure.statistics import Summary, summarise
 from trainbench.measure.statistics import throughput as rate_of
 from trainbench.results import record
 from trainbench.run import Parts
+from trainbench.trace_section import trace_section
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
@@ -47,7 +48,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
     if ending.status in ("ok", "interrupted"):
         ending = _verdict(parts, summary) or ending
     believed = ending.status in ("ok", "interrupted")
-    speed, software = _throughput(parts, summary), machine.software()
+    work, speed, software = _workload(parts), _throughput(parts, summary), machine.software()
     return record.Result(
         kind="measured",
         status=ending.status,
@@ -57,7 +58,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         command=parts.command,
         config=dict(parts.tree),
         autos=_autos(parts),
-        workload=_workload(parts),
+        workload=work,
         hardware=_hardware(parts),
         software=_software(software),
         compile=_compile(parts),
@@ -69,9 +70,10 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
         cost=published.cost(parts, speed) if believed else None,
-        comparisons=published.comparisons(parts, _workload(parts), speed) if believed else (),
-        reproduction=published.reproduction(parts, _workload(parts), speed if believed else None),
-        warnings=(*doubts(parts, summary, software), *published.left_out(parts, _workload(parts))),
+        comparisons=published.comparisons(parts, work, speed) if believed else (),
+        reproduction=published.reproduction(parts, work, speed if believed else None),
+        trace=trace_section(parts),
+        warnings=(*doubts(parts, summary, software), *published.left_out(parts, work)),
     )
 
 

@@ -43,27 +43,18 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     store.set_aside(directory)
     published.remove_chart(directory)
     enable_compilation_cache()
-    parts = Parts(request=request, tree=tree, command=command)
+    parts = Parts(request=request, tree=tree, command=command, directory=directory)
     with ProgressLine() as progress:
         ending = _attempt(parts, progress, directory)
     with _uninterrupted():
         result = assemble(parts, ending)
         path = _save(result, directory)
-    for line in (
-        *console.summary(result, _from_here(path)),
-        *console.autos(result),
-        *console.warnings(result),
-    ):
+    for line in console.closing(result, path):
         print(line)
     chart = published.draw(parts, result, directory)
     if chart:
         print(chart)
     return EXIT_CODES[result.status]
-
-
-def _from_here(path: Path) -> Path:
-    """The path as one would type it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager

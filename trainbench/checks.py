@@ -82,6 +82,8 @@ POSITIVE = Kind("a number above 0", "20", _is_positive, float)
 SHARE = Kind("a number of at least 0 and below 1", "0.9", _is_share, float)
 FLAG = Kind("true or false", "true", _is_flag, bool)
 TEXT = Kind("a text", "some_text", _is_text, str)
+PATH = Kind("a path", "PATH", _is_text, str)
+DATA_SET = Kind("the name of a data set", "imagenet2012", _is_text, str)
 COUNTS = Kind("a list of positive integers", "[2,2]", _are_counts, tuple)
 AMOUNTS = Kind("a list of numbers of at least 0", "[0.5,0.5,0.5]", _are_amounts, tuple)
 
@@ -148,19 +150,33 @@ def value(tree: Mapping[str, Any], key: str, kind: Kind, label: str = "") -> Any
     """The value under `key`, which is of this kind."""
     found, label = tree[key], label or key
     if not kind.accepts(found):
+        said, _, limit = kind.text.partition(", at most")
+        large = limit and isinstance(found, int) and found > MOST
         raise UserError(
-            f"{label}={shown(found)} is not {kind.text.partition(', at most')[0]}",
+            f"{label}={shown(found)} is {'too large' if large else f'not {said}'}",
             allowed=kind.text,
-            fix=f"for example {label}={kind.example}",
+            fix=f"for example {label}={_example(found, kind)}",
         )
     return kind.convert(found)
 
 
-def value_or_default(tree: Mapping[str, Any], key: str, kind: Kind) -> Any:
-    """The value under `key`, or None for "default" and null."""
+def _example(found: Any, kind: Kind) -> str:
+    """What was meant, where it is a whole number that YAML reads as a float (1e3), else the kind's own."""
+    meant = isinstance(found, float) and found.is_integer() and kind.accepts(int(found))
+    return str(int(found)) if meant else kind.example
+
+
+def value_or_default(
+    tree: Mapping[str, Any], key: str, kind: Kind, words: Collection[str] = ("default",)
+) -> Any:
+    """The value under `key`, or None for "default" and null.
+
+    Args:
+      words: what else may be typed, for the message; "default" is among them.
+    """
     if tree[key] in (None, "default"):
         return None
-    either = dataclasses.replace(kind, text=f'{kind.text}, or "default"')
+    either = dataclasses.replace(kind, text=f"{kind.text}, or {' or '.join(words)}")
     return value(tree, key, either if not kind.accepts(tree[key]) else kind)
 
 

@@ -4,13 +4,14 @@ A bare word that is not an override names a verb; none means "run".
 """
 
 import argparse
+import importlib
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import hydra
@@ -18,8 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trainbench import __version__, complaints, sweep, usage
+from trainbench import __version__, complaints, usage
 from trainbench.errors import ExitCode, UserError, nearest
+from trainbench.processes import batch_search, child, interrupts
 from trainbench.report.console import error_screen
 
 CONFIG_PATH = "pkg://trainbench.configs"
@@ -32,13 +34,15 @@ Job = Callable[[DictConfig, Any], None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    child.begin()
     try:
         if {"-h", "--help"} & set(arguments):
             return _print(_help(arguments[0]))
         if "--version" in arguments:
             return _print(f"trainbench {__version__}")
         verb, rest = _split_verb(arguments)
-        return int(VERBS[verb](rest))
+        run = VERBS.get(verb) or _module(verb).show
+        return int(run(rest))
     except UserError as error:
         print(error_screen(error), file=sys.stderr)
         return ExitCode.USER_ERROR
@@ -54,30 +58,29 @@ def _print(text: str) -> int:
 
 def _help(first: str) -> str:
     """The page of the verb that `first` names, if it has one of its own; else the page of all."""
-    # Imported late, as the verbs themselves are.
-    if first == "references":
-        from trainbench import references
-
-        return references.HELP
-    if first == "claims":
-        from trainbench import claims
-
-        return claims.HELP
-    return usage.page({name: _summary(verb) for name, verb in VERBS.items()})
+    if first in OWN_PAGES:
+        return str(_module(first).HELP)
+    return usage.page({name: _summary(name) for name in (*VERBS, *OWN_PAGES)})
 
 
-def _summary(verb: Callable[[list[str]], int]) -> str:
-    return (verb.__doc__ or "").partition("\n")[0]
+def _summary(verb: str) -> str:
+    return OWN_PAGES.get(verb) or (VERBS[verb].__doc__ or "").partition("\n")[0]
+
+
+def _module(verb: str) -> ModuleType:
+    """The module of a verb with options of its own; imported late, as no verb needs another's."""
+    return importlib.import_module(f"trainbench.verbs.{verb}")
 
 
 def _split_verb(arguments: list[str]) -> tuple[str, list[str]]:
     if arguments and re.fullmatch(r"[A-Za-z]\w*", arguments[0]):
         verb = arguments[0]
-        if verb not in VERBS:
-            near = nearest(verb, VERBS)
+        known = [*VERBS, *OWN_PAGES]
+        if verb not in known:
+            near = nearest(verb, known)
             raise UserError(
                 f"{verb!r} is neither a verb nor an override",
-                allowed=f"verbs: {', '.join(VERBS)}; overrides: KEY=VALUE, for example model=resnet50",
+                allowed=f"verbs: {', '.join(known)}; overrides: KEY=VALUE, for example model=resnet50",
                 fix=f"python -m trainbench {near}" if near else usage.SHORT,
             )
         return verb, arguments[1:]
@@ -116,66 +119,81 @@ def _options(arguments: list[str]) -> argparse.Namespace:
             allowed=", ".join(usage.OPTIONS),
             fix=f"did you mean {near}?" if near else usage.SHORT,
         )
-    options.overrides = _with_long_price(options.overrides)
+    options.overrides = _plainly_named(options.overrides)
     return options
 
 
-def _with_long_price(overrides: Sequence[str]) -> list[str]:
-    keys = {override.partition("=")[0].lstrip("+") for override in overrides}
+def _plainly_named(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the keys that are looked at here in one spelling: without +, the price in full."""
+    plain = [re.sub(r"^\+*(price|price_per_hour|reproduce|batch_size)=", r"\1=", item) for item in overrides]
+    keys = {override.partition("=")[0] for override in plain}
     if {"price", "price_per_hour"} <= keys:
         raise UserError(
             "price and price_per_hour are one key, and both are given",
             allowed="one of them",
             fix="leave one out: price=2.50",
         )
-    return [re.sub("^price=", "price_per_hour=", override) for override in overrides]
+    return [re.sub("^price=", "price_per_hour=", override) for override in plain]
 
 
 def _run(arguments: list[str]) -> int:
     """One benchmark, or with -m a sweep of them; the verb when none is given."""
     options = _options(arguments)
-    if options.multirun:
+    if options.multirun and not (options.cfg or options.info):
         return _sweep(options)
     return _single(options, shlex.join(["python", "-m", "trainbench", *arguments]))
 
 
 def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
-    if any(override.startswith("reproduce=") for override in options.overrides):
+    asked = list(options.overrides)
+    searched = any(override in batch_search.OVERRIDES for override in asked)
+    if not searched and any(override.startswith("reproduce=") for override in asked):
         # Imported late: it asks JAX for the device, which other errors needn't wait for.
         from trainbench import reproduce
 
         options.overrides = reproduce.expand(options.overrides)
 
     def job(config: DictConfig, settings: Any) -> None:
-        # Imported late: a sweep's parent must not start a JAX backend, which would take the device's memory.
+        directory = Path(settings.runtime.output_dir)
+        if searched:
+            own = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+            codes.append(batch_search.search_and_show(asked, own, _plain(config), directory, command))
+            return
+        # Imported late: the parent of other processes must not start a JAX backend, which would take the
+        # device's memory.
         from trainbench import benchmark
 
-        # Schedulers and `timeout` end a program with SIGTERM: what was measured is saved then too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        directory = Path(settings.runtime.output_dir)
         codes.append(benchmark.run_and_show(_plain(config), directory, command))
 
-    _with_hydra(options, job)
+    with interrupts.one_wish():
+        _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    points: list[sweep.Point] = []
+    # Imported late, as one benchmark doesn't need it.
+    from trainbench.processes import sweep, sweep_plan
+
+    plan = sweep_plan.plan(options.overrides, options.config_dir)
+    where = [f"hydra.sweep.dir={child.quoted(str(plan.directory))}"]
+    own = [f"--config-dir={options.config_dir}"] if options.config_dir else []
 
     def job(config: DictConfig, settings: Any) -> None:
-        overrides = list(settings.overrides.task)
-        varied = [override for override in overrides if override not in options.overrides]
-        points.append(sweep.run_point(overrides, varied, Path(settings.runtime.output_dir)))
-        if sweep.was_interrupted(points):
+        del config
+        if sweep.run_point(plan, list(settings.overrides.task), own) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
 
-    try:
-        _with_hydra(options, job)
-    finally:
-        if points:
-            print(sweep.table(points))
-    return sweep.exit_code(points)
+    # Each point's process keeps what Hydra composed beside its own result.
+    options.overrides += [*where, "hydra.sweep.subdir=.", "hydra.output_subdir=null"]
+    with interrupts.one_wish(), sweep.alone(plan):
+        sweep.announce(plan)
+        try:
+            _with_hydra(options, job)
+            sweep_plan.note(plan, finished=True)
+        finally:
+            print(sweep.summary(plan))
+        return sweep.exit_code(plan)
 
 
 def _prepare(arguments: list[str]) -> int:
@@ -197,20 +215,24 @@ def _prepare(arguments: list[str]) -> int:
     return ExitCode.OK
 
 
-def _references(arguments: list[str]) -> int:
-    """The published figures with their sources: list, filter, sort, explain, export, check."""
-    # Imported late: a run needs neither the filters nor the tables.
-    from trainbench import references
+def _fits(arguments: list[str]) -> int:
+    """Compile the training step without running it: the memory that it needs, and whether it fits."""
+    as_json = "--json" in arguments
+    options = _options([word for word in arguments if word != "--json"])
+    if options.multirun:
+        raise UserError("fits takes one configuration", allowed="one set of overrides", fix="leave -m out")
+    options.overrides[:0] = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+    codes: list[ExitCode] = []
 
-    return references.show(arguments)
+    def job(config: DictConfig, settings: Any) -> None:
+        del settings
+        # Imported late, as everything that imports JAX.
+        from trainbench import fitting
 
+        codes.append(fitting.compile_and_show(_plain(config), as_json=as_json))
 
-def _claims(arguments: list[str]) -> int:
-    """What is widely claimed of GPUs and TPUs, what sources show, and a verdict; --results adds yours."""
-    # Imported late: other verbs don't need the tables.
-    from trainbench import claims
-
-    return claims.show(arguments)
+    _with_hydra(options, job)
+    return codes[0] if codes else ExitCode.OK
 
 
 class _JobFailed(BaseException):
@@ -269,9 +291,18 @@ def _plain(config: DictConfig) -> Any:
         raise complaints.translated(error, []) from None
 
 
+# Verbs that run what Hydra composes.
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
+    "fits": _fits,
     "prepare": _prepare,
-    "references": _references,
-    "claims": _claims,
+}
+# Verbs with options and a help page of their own, each a module of its name in trainbench.verbs.
+OWN_PAGES = {
+    "references": "the published figures with their sources: list, filter, sort, explain, export, check",
+    "claims": "what is widely claimed of GPUs and TPUs, what sources show, and a verdict",
+    "report": "one self-contained HTML page of any results, or with --text a table for the terminal",
+    "compare": "two runs or folders of runs: what is faster or slower, how sure that is; 1 on a regression",
+    "rerun": "run again what a result file describes, and compare",
+    "export": "results as CSV, Parquet, JSON Lines, MLPerf log lines, dashboard JSON, TensorBoard events",
 }

@@ -25,13 +25,7 @@ def translated(error: Exception, overrides: Sequence[str]) -> UserError:
     if missing and "Multiple values" not in text:
         return _unknown_key(missing.group(1) or missing.group(2), overrides)
     if isinstance(error, OverrideParseException):
-        key, _, value = str(error.override).partition("=")
-        quoted = value.strip("'\"")
-        return UserError(
-            f"cannot read the override {error.override!r}",
-            allowed="KEY=VALUE; a value with brackets, commas or blanks in quotes of its own",
-            fix=f"""'{key}="{quoted}"'""" if re.search(r"[\[\](),:% ]", quoted) else usage.SHORT,
-        )
+        return _unreadable(str(error.override))
     several = re.search(r"Ambiguous value for argument '(.+)'", text)
     if several:
         return UserError(
@@ -39,7 +33,21 @@ def translated(error: Exception, overrides: Sequence[str]) -> UserError:
             allowed="one value, or -m for a sweep over them",
             fix=f"python -m trainbench -m {several.group(1)}",
         )
-    return _not_a_choice(overrides) or _first_line(error)
+    nameless = [override for override in overrides if override.startswith("=")]
+    return _unreadable(nameless[0]) if nameless else _not_a_choice(overrides) or _first_line(error)
+
+
+def _unreadable(override: str) -> UserError:
+    """With quotes as the fix where they help: around a value with no others and no control characters."""
+    key, _, value = override.partition("=")
+    bare = value.strip("'\"")
+    special = re.fullmatch(r"""[^'"]*[^\w./@+'"-][^'"]*""", bare, re.ASCII)
+    helps = special and bare.isprintable() and key.isascii()
+    return UserError(
+        f"cannot read the override {override!r}",
+        allowed="KEY=VALUE; a value with more than English letters and digits in quotes of its own",
+        fix=f"""'{key}="{bare}"'""" if helps else usage.SHORT,
+    )
 
 
 def _first_line(error: Exception) -> UserError:

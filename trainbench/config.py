@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainbench import checks, models, shipped
+from trainbench import checks, extras, models, shipped
 from trainbench.data import settings
 from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextData
 from trainbench.errors import UserError
+from trainbench.measure import trace
 from trainbench.shipped import GROUPS
 from trainbench.training import optimizer
 from trainbench.training.optimizer import OptimizerConfig
@@ -20,9 +21,21 @@ from trainbench.training.task import Architecture
 KEYS = (
     *GROUPS,
     *("batch_size", "gradient_accumulation", "steps", "warmup", "input", "steps_per_call"),
-    *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference"),
+    *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
 )
+# Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
+BATCH_WORDS = ("default", "auto", "best")
 INPUTS = ("resident", "host", "real", "all")
+# Steps that `trace=true` records.
+TRACE_STEPS = 5
+# A trace grows with its steps, and so does the time that it takes to read it.
+MOST_TRACE_STEPS = 100
+TRACE = checks.Kind(
+    f"true, false, or a number of steps, at most {MOST_TRACE_STEPS}",
+    "true",
+    lambda steps: checks.COUNT.accepts(steps) and steps <= MOST_TRACE_STEPS,
+    int,
+)
 DATA_KINDS: dict[str, type[DataConfig]] = {"synthetic": SyntheticData, "images": ImageData, "text": TextData}
 # Keys of the data section that may be left to be chosen.
 DATA_DEFAULTS = ("crop", "decoder", "workers", "threads")
@@ -37,6 +50,7 @@ KINDS = {
     **dict.fromkeys(("dropout_rate", "momentum", "b1", "b2"), checks.SHARE),
     **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds"), checks.POSITIVE),
     **dict.fromkeys(("workers", "threads", "bad_records"), checks.WHOLE),
+    **dict.fromkeys(("dir", "manual_dir", "tokenizer"), checks.PATH),
 }
 
 
@@ -92,6 +106,7 @@ class Request:
       reproduce: id of the published figure that this run is to reproduce; None: none.
       price_per_hour: US dollars for one chip and hour; None: as hardware/chips.yaml has it, if it does.
       extra_figures: a CSV file with published figures of the user's own; None: none.
+      trace: steps to record with the profiler after everything is timed; None: none.
     """
 
     model: ModelConfig
@@ -109,6 +124,7 @@ class Request:
     reproduce: str | None = None
     price_per_hour: float | None = None
     extra_figures: str | None = None
+    trace: int | None = None
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -126,7 +142,7 @@ def parse(tree: Mapping[str, Any]) -> Request:
         data=parse_data(tree),
         measure=_measure(tree),
         input=_input(tree),
-        batch_size=checks.value_or_default(tree, "batch_size", checks.COUNT),
+        batch_size=checks.value_or_default(tree, "batch_size", checks.COUNT, BATCH_WORDS),
         steps=checks.value_or_default(tree, "steps", checks.COUNT),
         warmup=checks.value_or_default(tree, "warmup", checks.WHOLE),
         steps_per_call=checks.value(tree, "steps_per_call", checks.COUNT),
@@ -135,6 +151,7 @@ def parse(tree: Mapping[str, Any]) -> Request:
         reproduce=_optional(tree, "reproduce", checks.TEXT),
         price_per_hour=_optional(tree, "price_per_hour", checks.POSITIVE),
         extra_figures=_extra_figures(tree),
+        trace=_trace(tree),
     )
     _check_together(request)
     return request
@@ -149,7 +166,7 @@ def _extra_figures(tree: Mapping[str, Any]) -> str | None:
     section = checks.section(tree, "reference")
     checks.known(section, ["extra"], "reference")
     checks.present(section, ["extra"], "reference")
-    extra: str | None = _optional(section, "extra", checks.TEXT, "reference.extra")
+    extra: str | None = _optional(section, "extra", checks.PATH, "reference.extra")
     return extra
 
 
@@ -237,7 +254,7 @@ def parse_data(tree: Mapping[str, Any]) -> DataConfig:
     left_open = {
         key: None if value == "default" and key in DATA_DEFAULTS else value for key, value in section.items()
     }
-    values = checks.fields(DATA_KINDS[kind], left_open, "data", kinds=KINDS)
+    values = checks.fields(DATA_KINDS[kind], left_open, "data", kinds=KINDS | {"name": checks.DATA_SET})
     for key, choices in DATA_CHOICES.items():
         if values.get(key) is not None:
             checks.choice(values[key], f"data.{key}", choices)
@@ -275,6 +292,19 @@ def _input(tree: Mapping[str, Any]) -> str | None:
     asked = "default" if tree["input"] is None else tree["input"]
     chosen = checks.choice(asked, "input", (*INPUTS, "default"))
     return None if chosen == "default" else chosen
+
+
+def _trace(tree: Mapping[str, Any]) -> int | None:
+    if tree["trace"] is False:
+        return None
+    steps = TRACE_STEPS if tree["trace"] is True else int(checks.value(tree, "trace", TRACE))
+    if not trace.can_be_read():
+        raise UserError(
+            f"trace={checks.shown(tree['trace'])} needs xprof, which is not installed",
+            allowed="trace=false, which is the default",
+            fix=extras.install("trace"),
+        )
+    return steps
 
 
 def _check_together(request: Request) -> None:

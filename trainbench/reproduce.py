@@ -44,6 +44,9 @@ PRECISIONS = {
 IMAGES, IMAGES_STAND_IN = "tfds", "photos"
 TEXT, TEXT_STAND_IN = "tfds_text", "kjv"
 
+# Keys without whose published value there is no comparison.
+FIXED = ("model", "image_size", "sequence_length")
+
 
 def expand(overrides: Sequence[str], devices: Devices | None = None) -> list[str]:
     """The overrides with those that `reproduce=ID` among them stands for; the user's own ones win.
@@ -181,14 +184,21 @@ def _check_enough(figure: Figure, given: Iterable[str]) -> None:
 
 
 def _check_same_workload(figure: Figure, given: Mapping[str, str]) -> None:
-    stated = conditions(figure)
-    for key in ("model", "image_size", "sequence_length"):
-        if key in given and key in stated and given[key] != stated[key]:
+    fixed = {key: value for key, value in conditions(figure).items() if key in FIXED}
+    for key, value in fixed.items():
+        if key in given and _meant(key, given[key]) != value:
+            as_published = " ".join(f"{key}={value}" for key, value in fixed.items())
             raise UserError(
-                f"{key}={given[key]} is not what reproduce={figure.id} was measured with, {stated[key]}",
-                allowed="every other key: batch_size, precision, data, steps, ...",
+                f"{key}={given[key]} is not what reproduce={figure.id} was measured with, {value}",
+                allowed=f"{as_published}; of all other keys (batch_size, precision, data, ...) any value",
                 fix=f"leave {key} out, or leave reproduce out",
             )
+
+
+def _meant(key: str, value: str) -> str:
+    """The value, or what a model's alias stands for."""
+    is_model = key == "model" and value in shipped.names("model")
+    return str(shipped.read("model", value)["name"]) if is_model else value
 
 
 def _batch_per_chip(figure: Figure) -> int | None:
@@ -204,7 +214,10 @@ def _data(figure: Figure) -> str:
 def _on_this_machine(figure: Figure, devices: Devices, given: Mapping[str, str]) -> dict[str, str]:
     """What has to differ from the figure's conditions on these devices, with the data that lie here."""
     found = {}
-    if figure.data == "real" and not _is_prepared(_data(figure), given):
+    if "data.name" in given:
+        # A set that the user names is that one, or an error that says how to prepare it.
+        found["data"] = _data(figure)
+    elif figure.data == "real" and not _is_prepared(_data(figure), given):
         found["data"] = IMAGES_STAND_IN if _data(figure) == IMAGES else TEXT_STAND_IN
     batch = _batch_per_chip(figure)
     tf32 = PRECISIONS.get(figure.precision or "") == "tf32"

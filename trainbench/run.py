@@ -25,6 +25,7 @@ from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
+from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
@@ -34,8 +35,12 @@ from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
 from trainbench.training.step import repeat
 from trainbench.training.task import Task
+from trainbench.workload import Workload
 
 Mode = Literal["resident", "host", "real"]
+
+# Beside the result file.
+TRACE_DIRECTORY = "trace"
 
 # Which ways of feeding are measured, the one that the run is about last.
 MODES: dict[str, tuple[Mode, ...]] = {
@@ -50,6 +55,7 @@ MODES: dict[str, tuple[Mode, ...]] = {
 class Parts:
     """What a run has got to know so far; None is not yet.
 
+    `directory` is where what the run leaves behind goes, besides its record; None keeps nothing.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
     model.
@@ -58,6 +64,7 @@ class Parts:
     request: Request
     tree: Mapping[str, Any]
     command: str
+    directory: Path | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     devices: Devices | None = None
     data: RealData | None = None
@@ -76,6 +83,7 @@ class Parts:
     evaluation: evaluate.Evaluation | None = None
     bad_records: Mapping[str, str] = field(default_factory=dict)
     padding_fraction: float | None = None
+    trace: Trace | None = None
 
 
 def run(parts: Parts, progress: ProgressLine) -> None:
@@ -90,11 +98,16 @@ def run(parts: Parts, progress: ProgressLine) -> None:
     with ExitStack() as at_the_end:
         scratch = Path(at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="trainbench-")))
         at_the_end.callback(take_note_of_the_data, parts)
-        carry_out(parts, progress, scratch)
+        work, trainer = build(parts, progress, scratch)
+        measure(parts, work, trainer, progress)
 
 
-def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
-    """`run`, with a directory of its own for the time that it takes."""
+def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload, Trainer]:
+    """Everything up to the compiled training step, which has not run yet.
+
+    Args:
+      scratch: a directory that lasts as long as the data are read.
+    """
     request = parts.request
 
     # Device
@@ -138,19 +151,28 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
 
-    # Measurement of every way of feeding that was asked for; what follows is about the last
-    options = dict(config.compiler_options)
-    trainer = Trainer(
+    return work, Trainer(
         config=config,
         platform=devices.platform,
         call=executable.call,
-        initialise=jax.jit(work.make_state, out_shardings=replicated, compiler_options=options),
+        initialise=jax.jit(
+            work.make_state, out_shardings=replicated, compiler_options=dict(config.compiler_options)
+        ),
         put=functools.partial(jax.device_put, device=batch_sharding),
         source=Source(parts.data, work.spec, work.global_batch_size, request.seed),
         stacked=stacked,
         sample_unit=task.sample_unit,
         progress=progress,
     )
+
+
+def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:
+    """Train, and time it."""
+    assert parts.task is not None
+    assert parts.executable is not None
+    task, config = parts.task, trainer.config
+
+    # Every way of feeding that was asked for; what follows is about the last
     *others, main = MODES[config.input]
     plans: dict[Mode, Plan] = {}
     for mode in others:
@@ -177,10 +199,12 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
                 work.structure,
                 trained.program.state,
                 batches,
-                request.precision,
-                options,
+                parts.request.precision,
+                dict(config.compiler_options),
             )
         )
+
+    trained = trained.resident()
 
     # The same step without input, to tell what the input costs; once more, if it was measured before
     if others:
@@ -194,6 +218,13 @@ def carry_out(parts: Parts, progress: ProgressLine, scratch: Path) -> None:
     if others:
         progress.phase("measuring the loader alone", timed=True)
         parts.loader = loader.measure_alone(trainer.source)
+
+    # A trace, last of all: nothing that is timed may run under the profiler, or after it
+    if parts.request.trace and parts.directory:
+        progress.phase(f"tracing {parts.request.trace} steps")
+        into = parts.directory / TRACE_DIRECTORY
+        steps, text = parts.request.trace, parts.executable.text
+        parts.trace = trace_steps(trained.program, steps, config.steps_per_call, into, text)
 
 
 def open_data(request: Request, scratch: Path) -> RealData:

@@ -22,6 +22,7 @@ KEYS = {
     "seed": "parameters, data, dropout and shuffling: 0 to 4,294,967,295",
     "reproduce": "id of a published figure, which is then run as it was measured",
     "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",
+    "trace": "record steps with the profiler after the timed ones: true, 5 of them | N | false",
     "reference.extra": "a CSV file with published figures of your own",
     "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",
 }

@@ -15,6 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data import small_sets
+from tests.data.refusing import refused
 from tests.needs import without_tensorflow
 from trainbench.data import downloads, embedded, prepare, prepared
 from trainbench.errors import UserError
@@ -25,15 +26,6 @@ PREPARE = (
     "from trainbench.data.prepare import prepare\n"
     "print(prepare('small_photos', Path(sys.argv[1]), download=False).fingerprint())"
 )
-
-
-def refused(pattern, function, *arguments, **options):
-    with pytest.raises(UserError) as caught:
-        function(*arguments, **options)
-    assert pattern in str(caught.value)
-    assert caught.value.allowed
-    assert caught.value.fix
-    return caught.value
 
 
 def start(directory, script=PREPARE, **environment):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data import small_sets
+from tests.data.refusing import refused
 from trainbench.data import embedded, prepare, prepared
 from trainbench.data.stored import Reference, parse
 from trainbench.errors import UserError
@@ -36,16 +37,6 @@ def copy(directory, tmp_path):
 def known(record):
     """What tells one record from another."""
     return record.name, record.content["number"], record.content["image"]
-
-
-def refused(pattern, function, *arguments, **options):
-    """The error that the call ends in; `pattern` is looked for in all of its text."""
-    with pytest.raises(UserError) as caught:
-        function(*arguments, **options)
-    assert pattern in str(caught.value)
-    assert caught.value.allowed
-    assert caught.value.fix
-    return caught.value
 
 
 def test_a_prepared_set_gives_its_records_at_random_access(photos):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.data import imagenet, small_sets  # noqa: F401 (small_sets: for the builders that it registers)
+from tests.data.refusing import refused
 from tests.needs import needs_tensorflow, without_tensorflow
 from trainbench.data import prepare, prepared, tfdata
 from trainbench.data.pipeline import Shard
 from trainbench.data.settings import ImageData
-from trainbench.errors import UserError
 
 
 def settings(**changes):
@@ -29,15 +29,6 @@ def settings(**changes):
         "download": False,
     }
     return ImageData(**(chosen | changes))
-
-
-def refused(pattern, function, *arguments, **options):
-    with pytest.raises(UserError) as caught:
-        function(*arguments, **options)
-    assert pattern in str(caught.value)
-    assert caught.value.allowed
-    assert caught.value.fix
-    return caught.value
 
 
 def batches(directory, seed=0, shard=Shard(), batch_size=8, **changes):  # noqa: B008

@@ -320,7 +320,12 @@ def test_many_bad_rows_fill_one_screen(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read"), (b"a\0b", "holds bytes that no text has"), (b"id,\xff", "is not UTF-8")],
+    [
+        (None, "cannot be read"),
+        (b"", "own.csv is empty"),
+        (b"a\0b", "holds bytes that no text has"),
+        (b"id,\xff", "is not UTF-8"),
+    ],
 )
 def test_a_file_that_is_no_text_or_not_there_is_the_users_mistake(tmp_path, content, message):
     path = tmp_path / "own.csv"

@@ -8,13 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainbench.reference import figures, validate, vocabulary
-from trainbench.reference.differences import differences
+from trainbench.reference.differences import differences, facts_of
 from trainbench.reference.match import CLASSIC_ACCELERATORS, RunFacts, comparable, compare
 
 FIGURES = figures.load()
 BY_ID = {figure.id: figure for figure in FIGURES}
 SAMPLED = [figure for figure in FIGURES if figure.model and figure.samples_per_s_per_chip]
 CHIP_OF_ACCELERATOR = {family: chip for chip, family in vocabulary.ACCELERATOR_OF_CHIP.items()}
+OF_KNOWN_CHIPS = [
+    figure
+    for figure in SAMPLED
+    if figure.accelerator in CHIP_OF_ACCELERATOR and comparable(facts_of(figure), figure)
+]
 
 RESNET = RunFacts(
     model="resnet50",
@@ -38,26 +43,6 @@ BERT = replace(
     optimizer="lamb",
     chip_id="a100-sxm4-80gb",
 )
-
-
-def _facts_of(figure):
-    """The run that would repeat a figure as nearly as its row tells."""
-    return RunFacts(
-        model=figure.model,
-        task=figure.task,
-        image_size=figure.image_size,
-        sequence_length=figure.sequence_length,
-        precision=figure.precision or "bf16",
-        batch_size=max(1, round((figure.micro_batch_per_chip or 32) * figure.accumulation)),
-        gradient_accumulation=figure.accumulation,
-        optimizer=figure.optimizer or "adamw",
-        num_chips=figure.num_chips,
-        samples_per_s_per_chip=figure.samples_per_s_per_chip,
-        chip_id=CHIP_OF_ACCELERATOR.get(figure.accelerator),
-        accelerator=figure.accelerator,
-        data=figure.data or "real",
-        framework=figure.framework,
-    )
 
 
 def _texts(run, figure_id):
@@ -234,7 +219,7 @@ def test_a_negative_limit_is_refused_and_zero_shows_nothing():
 
 @pytest.mark.parametrize("figure", SAMPLED, ids=[figure.id for figure in SAMPLED])
 def test_a_figure_repeated_has_a_ratio_of_one_and_no_difference_but_undocumented_ones(figure):
-    run = _facts_of(figure)
+    run = facts_of(figure)
     if figure.image_size is None and figure.sequence_length is None:
         assert not comparable(run, figure)
         return
@@ -249,17 +234,17 @@ def test_a_figure_repeated_has_a_ratio_of_one_and_no_difference_but_undocumented
 @settings(deadline=None)
 @given(st.sampled_from(SAMPLED), st.sampled_from(SAMPLED))
 def test_what_may_be_compared_is_symmetric_and_so_are_the_ratios(one, other):
-    there, back = comparable(_facts_of(one), other), comparable(_facts_of(other), one)
+    there, back = comparable(facts_of(one), other), comparable(facts_of(other), one)
     assert there == back
     if there:
-        (forth,), (return_,) = compare(_facts_of(one), [other]), compare(_facts_of(other), [one])
+        (forth,), (return_,) = compare(facts_of(one), [other]), compare(facts_of(other), [one])
         assert forth.ratio * return_.ratio == pytest.approx(1.0)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(SAMPLED), st.integers(1, 4096), st.sampled_from(["bf16", "fp32", "tf32", "bf16_full"]))
 def test_no_ratio_crosses_tasks_lengths_or_sizes(figure, batch_size, precision):
-    run = replace(_facts_of(figure), batch_size=batch_size, precision=precision)
+    run = replace(facts_of(figure), batch_size=batch_size, precision=precision)
     for item in compare(run, FIGURES, limit=99):
         met = BY_ID[item.reference_id]
         assert (met.model, met.task) == (run.model, run.task)
@@ -275,7 +260,7 @@ def test_no_ratio_crosses_tasks_lengths_or_sizes(figure, batch_size, precision):
 @settings(deadline=None)
 @given(st.sampled_from(SAMPLED), st.randoms(use_true_random=False))
 def test_the_order_of_the_table_does_not_matter(figure, shuffler: random.Random):
-    run, shuffled = _facts_of(figure), list(FIGURES)
+    run, shuffled = facts_of(figure), list(FIGURES)
     shuffler.shuffle(shuffled)
     assert compare(run, shuffled, limit=99) == compare(run, FIGURES, limit=99)
 
@@ -293,17 +278,13 @@ def _stated_and_material(run, figure):
     }
 
 
-def _accelerators_known(*found):
-    return all(figure.accelerator in CHIP_OF_ACCELERATOR for figure in found)
-
-
 @settings(deadline=None)
 @given(st.sampled_from(SAMPLED), st.sampled_from(SAMPLED))
 def test_material_differences_do_not_depend_on_who_is_run_and_who_is_published(one, other):
     """As far as both sides state the condition: precision, batch, accumulation, data, chips."""
     stated = all(each.precision and each.micro_batch_per_chip and each.data for each in (one, other))
-    if stated and _accelerators_known(one, other):
-        assert _stated_and_material(_facts_of(one), other) == _stated_and_material(_facts_of(other), one)
+    if stated:
+        assert _stated_and_material(facts_of(one), other) == _stated_and_material(facts_of(other), one)
 
 
 @settings(deadline=None)
@@ -312,8 +293,8 @@ def test_a_figure_of_an_unknown_number_of_chips_or_of_a_board_taken_as_a_chip_is
     figure, chips
 ):
     unknown = replace(figure, num_chips=None)
-    assert not comparable(_facts_of(figure), unknown)
-    assert compare(_facts_of(figure), [unknown], limit=99) == ()
+    assert not comparable(facts_of(figure), unknown)
+    assert compare(facts_of(figure), [unknown], limit=99) == ()
     # The sum over a board's chips beside the rate of one of them does not pass as a figure of one chip.
     board = replace(figure, num_chips=1, num_devices=None, value=figure.value * (chips + 1))
     assert validate.faults(board)
@@ -324,18 +305,17 @@ def test_a_figure_of_an_unknown_number_of_chips_or_of_a_board_taken_as_a_chip_is
 def test_the_ratio_is_of_rates_per_chip_whatever_the_number_of_chips(figure, factor):
     per_chip = figure.samples_per_s_per_chip * factor
     for chips in (1, 8, 512):
-        run = replace(_facts_of(figure), num_chips=chips, samples_per_s_per_chip=per_chip)
+        run = replace(facts_of(figure), num_chips=chips, samples_per_s_per_chip=per_chip)
         for item in compare(run, [figure]):
             assert item.ratio == pytest.approx(factor)
             assert item.value == figure.samples_per_s_per_chip
 
 
 @settings(deadline=None)
-@given(st.sampled_from(SAMPLED))
+@given(st.sampled_from(OF_KNOWN_CHIPS))
 def test_the_own_chip_stands_first_and_the_classic_ones_before_the_rest(figure):
-    found = [BY_ID[item.reference_id].accelerator for item in compare(_facts_of(figure), FIGURES, limit=99)]
-    if figure.accelerator in CHIP_OF_ACCELERATOR and found:
-        assert found[0] == figure.accelerator
-        found = found[1:]
-    classic = [family for family in found if family in CLASSIC_ACCELERATORS]
-    assert found[: len(classic)] == sorted(classic, key=CLASSIC_ACCELERATORS.index)
+    run = replace(facts_of(figure), chip_id=figure.chip or CHIP_OF_ACCELERATOR[figure.accelerator])
+    first, *others = [BY_ID[item.reference_id].accelerator for item in compare(run, FIGURES, limit=99)]
+    assert first == figure.accelerator
+    classic = [family for family in others if family in CLASSIC_ACCELERATORS]
+    assert others[: len(classic)] == sorted(classic, key=CLASSIC_ACCELERATORS.index)

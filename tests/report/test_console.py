@@ -74,11 +74,24 @@ def test_summary_without_a_file_names_none(example):
 
 def test_nearest_published_figures_with_ratio_and_differences():
     first, second = [text for text in summary(examples.ok_gpu(), FILE) if text.startswith("published")]
-    assert first.endswith(
-        "H100 2,750 images/s per chip · here 1.01 x that · like for like, though: framework PyTorch"
+    assert first == (
+        "published    for this chip: H100 2,750 images/s per chip · here 1.01 x that · like for like, "
+        "though: framework PyTorch"
     )
     others = "A100 2,470 (1.13 x), V100 1,200 (2.33 x), TPU v3 2,022 (1.38 x), TPU v2 890 (3.14 x)"
     assert second == f"published    also: {others}"
+
+
+def test_only_a_figure_of_the_runs_own_chip_is_said_to_be_of_it():
+    differences = (
+        "accelerator: published V100 SXM2 16GB, here a100-sxm4-80gb",
+        "data: published real, here synthetic",
+    )
+    figure = Comparison(
+        reference_id="x", accelerator="V100", value=1.0, like_for_like=False, differences=differences
+    )
+    shown = line(summary(changed(examples.ok_gpu(), comparisons=(figure,))), "published")
+    assert shown == "published V100 1.00 images/s per chip · no ratio · not like for like: data real"
 
 
 @pytest.mark.parametrize(("like", "ending"), [(True, "· like for like"), (False, "· not like for like")])
@@ -212,15 +225,21 @@ def test_error_screen_names_problem_allowed_and_fix():
     assert error_screen(UserError("alone")) == "trainbench: alone"
 
 
+def test_an_error_screen_does_not_pass_on_what_steers_a_terminal():
+    shown = error_screen(UserError("model=\x1b[31mred", allowed="first\n  second é", fix="\a\r\x9b"))
+    assert shown == "trainbench: model=?[31mred\n  allowed: first\n  second é\n  fix:     ???"
+
+
 PRINTS_EVERYTHING = """
 from tests.results import examples
 from trainbench.reference import economy, figures
 from trainbench.report.console import ProgressLine, autos, summary, sweep_table, warnings
+from trainbench.report.sweep import Row
 with ProgressLine() as progress:
     progress.phase("compiling (no estimate; first compile of this program)")
 result = examples.ok_gpu()
 print(*summary(result), *autos(result), *warnings(result), sep="\\n")
-print(sweep_table([("batch_size=256", result, ""), ("batch_size=512", examples.oom(), "")]))
+print(sweep_table([Row("batch_size=256", result), Row("batch_size=512", examples.oom())]))
 """
 
 

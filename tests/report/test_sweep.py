@@ -1,15 +1,14 @@
 import pytest
 
 from tests.results import examples
-from trainbench.report.sweep import sweep_table
-from trainbench.results.record import Result
+from trainbench.report.sweep import Row, best_line, sweep_table
 
 POINTS = [
-    ("batch_size=64", examples.with_rate(2500.0, (2480.0, 2510.0)), ""),
-    ("batch_size=128", examples.with_rate(2780.0, (2770.0, 2790.0)), ""),
-    ("batch_size=256", examples.with_rate(2791.4, (2779.0, 2800.0)), ""),
-    ("batch_size=512", examples.oom(), "exit code 3"),
-    ("batch_size=1024", None, "killed by signal 9"),
+    Row("batch_size=64", examples.with_rate(2500.0, (2480.0, 2510.0)), ""),
+    Row("batch_size=128", examples.with_rate(2780.0, (2770.0, 2790.0)), ""),
+    Row("batch_size=256", examples.with_rate(2791.4, (2779.0, 2800.0)), ""),
+    Row("batch_size=512", examples.oom(), "exit code 3"),
+    Row("batch_size=1024", None, "killed by signal 9"),
 ]
 
 
@@ -46,7 +45,7 @@ def test_failed_points_are_rows_and_their_reasons_stand_below():
 
 def test_only_ok_points_can_be_best():
     partial = examples.interrupted()
-    table = sweep_table([("a", partial, ""), ("b", POINTS[0][1], ""), ("c", POINTS[1][1], "")])
+    table = sweep_table([Row("a", partial), Row("b", POINTS[0].result), Row("c", POINTS[1].result)])
     assert row(table, "a").startswith("a interrupted 2,792 n/a")
     assert row(table, "c").startswith("* c")
 
@@ -57,18 +56,18 @@ def test_one_point_alone_is_not_called_best():
 
 def test_different_samples_are_not_ranked():
     table = sweep_table(
-        [("model=resnet50", examples.ok_gpu(), ""), ("model=bert_base", examples.ok_text(), "")]
+        [Row("model=resnet50", examples.ok_gpu()), Row("model=bert_base", examples.ok_text())]
     )
     assert "*" not in table
     assert "samples/s" in table.splitlines()[0]
 
 
 def test_a_point_that_was_not_steady_says_so():
-    assert " not steady 2,791" in row(sweep_table([("x", examples.not_steady(), "")]), "x")
+    assert " not steady 2,791" in row(sweep_table([Row("x", examples.not_steady())]), "x")
 
 
 def test_cpu_rows_have_the_compilers_memory_and_no_mfu():
-    assert row(sweep_table([("x", examples.ok_cpu(), "")]), "x").endswith("91.7 ms - 1.20 GiB 34.0 s")
+    assert row(sweep_table([Row("x", examples.ok_cpu())]), "x").endswith("91.7 ms - 1.20 GiB 34.0 s")
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -80,7 +79,7 @@ def test_table_keeps_to_its_width(width):
 
 
 def test_square_brackets_in_overrides_are_not_markup():
-    assert "axes=[data,fsdp]" in sweep_table([("axes=[data,fsdp]", examples.ok_gpu(), "")])
+    assert "axes=[data,fsdp]" in sweep_table([Row("axes=[data,fsdp]", examples.ok_gpu())])
 
 
 def test_no_escape_codes_even_when_colour_is_forced(monkeypatch):
@@ -90,10 +89,44 @@ def test_no_escape_codes_even_when_colour_is_forced(monkeypatch):
 
 
 def test_points_without_intervals_are_ranked_by_their_rates():
-    rates: list[tuple[str, Result | None, str]] = [
-        ("a", examples.with_rate(10.0), ""),
-        ("b", examples.with_rate(9.0), ""),
-    ]
-    table = sweep_table(rates)
+    table = sweep_table([Row("a", examples.with_rate(10.0)), Row("b", examples.with_rate(9.0))])
     assert row(table, "a").startswith("* a")
     assert row(table, "b").startswith("b")
+
+
+def at_batch(batch_size, samples_per_s, **settings):
+    result = examples.with_rate(samples_per_s)
+    assert result.workload is not None
+    work = result.workload.model_copy(update={"batch_size": batch_size})
+    return result.model_copy(
+        update={"workload": work, "config": {"batch_size": batch_size, "steps": 30, **settings}}
+    )
+
+
+def test_the_last_line_names_the_best_point_and_the_knee():
+    rows = [
+        Row(f"batch_size={batch}", at_batch(batch, rate))
+        for batch, rate in ((64, 2500.0), (128, 2780.0), (256, 2791.0))
+    ]
+    assert best_line(rows) == (
+        "best: batch_size=256, 2,791 images/s; knee (within 5 % of it): batch_size=128, 2,780"
+    )
+
+
+def test_the_knee_is_that_of_the_series_which_the_best_point_belongs_to():
+    rows = [
+        Row("batch_size=8 seed=0", at_batch(8, 100.0, seed=0)),
+        Row("batch_size=16 seed=0", at_batch(16, 101.0, seed=0)),
+        Row("batch_size=8 seed=1", at_batch(8, 90.0, seed=1)),
+        Row("batch_size=16 seed=1", at_batch(16, 200.0, seed=1)),
+    ]
+    assert best_line(rows) == (
+        "best: batch_size=16 seed=1, 200 images/s; knee (within 5 % of it): batch_size=16, 200"
+    )
+
+
+def test_without_several_batches_there_is_no_knee_and_without_several_points_no_best():
+    rows = [Row(f"seed={seed}", at_batch(8, 100.0 + seed, seed=seed)) for seed in (0, 1)]
+    assert best_line(rows) == "best: seed=1, 101 images/s"
+    assert best_line(rows[:1]) == ""
+    assert best_line([Row("a", examples.oom()), Row("b", None)]) == ""

@@ -10,10 +10,11 @@ import sys
 
 import pytest
 
-from trainbench import references, reproduce
+from trainbench import reproduce
 from trainbench.cli import main
 from trainbench.errors import UserError
 from trainbench.reference import columns, figures, listing, words
+from trainbench.verbs import references
 
 OWN = "id,model,task,accelerator,num_chips,image_size,metric,value,source\n"
 ROW = "mine,resnet50,image_classification,A100,8,224,images/sec,16000,me\n"
@@ -328,7 +329,9 @@ def test_the_schema_names_every_column(capsys):
     [
         (["modle=resnet50"], "no column 'modle'", "model=..."),
         (["resnet50"], "'resnet50' is not KEY=VALUE", "references model=resnet50"),
-        (["model="], "'model=' is not KEY=VALUE", "references"),
+        (["model="], "'model=' is not KEY=VALUE", "references 'model=?'"),
+        (["sort="], "'sort=' is not KEY=VALUE", "sort=value_per_chip"),
+        (["limit=x"], "no column 'limit'", "references --columns"),
         (["model=resnet51"], "no published figure has model=resnet51", "model=resnet50"),
         (["model=resnet50", "accelerator=T4"], "no published figure has model=resnet50", "model=resnet50"),
         (["id=nothing-like-it"], "is not the id of a published figure", "references"),
@@ -337,13 +340,17 @@ def test_the_schema_names_every_column(capsys):
         (["image_size=2.24", "model=resnet50"], "image_size=2.24", "references model=resnet50"),
         (["value=-5"], "value=-5: '-5' is not a positive number", "value=8"),
         (["num_chips=many"], "'many' is not a positive number", "num_chips>=8"),
-        (["num_chips>none"], "'none' is not a positive number", "num_chips>=8"),
+        (["num_chips==many"], "num_chips==many: 'many' is not a positive number", "num_chips>=8"),
+        (["num_chips>none"], "num_chips>none: 'none' is not a positive number", "num_chips>=8"),
         (["model>8"], "model holds no numbers", "model=8"),
         (["num_chips>100000"], "no published figure has num_chips>100000", "references"),
         (["model=="], "'model==' is not KEY=VALUE", "references"),
         (["--jsn"], "unrecognized arguments: --jsn", "references"),
         (["--json", "--csv"], "exclude each other", "leave one out"),
+        (["--explain", ""], "'' is not the id of a published figure", "references"),
         (["--check", "nowhere.csv"], "nowhere.csv cannot be read", "--columns"),
+        (["--check", ""], "an empty path names nothing", "references"),
+        (["extra="], "an empty path names nothing", "references"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_type(arguments, problem, hint):

@@ -66,6 +66,11 @@ class Surroundings:
 
     def open_set(self, settings: ImageData | TextData) -> Prepared:
         """The prepared set that `settings` name; prepared now if it is shipped, or may be downloaded."""
+        directory = self.directory(settings)
+        return prepared.open_set(settings.name, directory, text=isinstance(settings, TextData))
+
+    def directory(self, settings: ImageData | TextData, file_format: str = "array_record") -> Path:
+        """Where the set that `settings` name lies; prepared now in this format if it may be downloaded."""
         directory = data_directory(settings, self.cache)
         if settings.download:
             prepare.prepare(
@@ -73,9 +78,10 @@ class Surroundings:
                 directory,
                 download=True,
                 manual_dir=settings.manual_dir,
+                file_format=file_format,
                 text=isinstance(settings, TextData),
             )
-        return prepared.open_set(settings.name, directory, text=isinstance(settings, TextData))
+        return directory
 
     def reading(
         self, workers: int | None, threads: int | None, choices: MutableMapping[str, tuple[Any, str]]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainbench.data import prepare, tfdata
+from trainbench.data import tfdata
 from trainbench.data.bad_records import BadRecords
 from trainbench.data.image_set import image_wire
 from trainbench.data.pipeline import Shard
-from trainbench.data.reading import Choices, Surroundings, data_directory
+from trainbench.data.reading import Choices, Surroundings
 from trainbench.data.settings import BAD_RECORDS, ImageData
 from trainbench.data.spec import ImageWire
 from trainbench.data.tfdata import TfBatches
@@ -72,15 +72,7 @@ def open_tf_images(settings: ImageData, surroundings: Surroundings, size: int) -
         does not do here.
     """
     _refuse_what_is_fixed(settings)
-    directory = data_directory(settings, surroundings.cache)
-    if settings.download:
-        prepare.prepare(
-            settings.name,
-            directory,
-            download=True,
-            manual_dir=settings.manual_dir,
-            file_format=tfdata.FORMAT,
-        )
+    directory = surroundings.directory(settings, tfdata.FORMAT)
     found = tfdata.open_tfrecord(settings.name, directory)
     shape, classes = found.image_shape(settings.image_key), found.class_count(settings.label_key)
     found.check_split(settings.split)

@@ -192,10 +192,10 @@ def _text_of(path: Path) -> str:
     problem = None
     try:
         content = path.read_bytes()
-        if b"\0" not in content:
+        if content and b"\0" not in content:
             # Spreadsheets begin UTF-8 with a byte-order mark.
             return content.decode("utf-8-sig")
-        problem = "holds bytes that no text has"
+        problem = "holds bytes that no text has" if content else "is empty"
     except UnicodeDecodeError as error:
         problem = f"is not UTF-8: byte {error.start} is {content[error.start]:#04x}"
     except OSError as error:

@@ -132,7 +132,7 @@ def check_word(key: str, word: str) -> None:
     blank = bare.lower() in _BLANKS and sign not in ORDER
     if key in NUMBERS and not blank and not _NUMBER.fullmatch(bare):
         raise UserError(
-            f"{key}={word}: {bare!r} is not a positive number",
+            f"{key}{sign if sign in ORDER else f'={sign}'}{bare}: {bare!r} is not a positive number",
             allowed=f"a number, with >, >=, < or <= before it if you like, or {BLANK}",
             fix=f"{key}=8, or in quotes '{key}>=8'",
         )

@@ -62,11 +62,14 @@ def _comparison(figure: Comparison, unit: str) -> str:
     """One figure with the ratio of this run to it, and how the two differ."""
     ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
     kind = "like for like" if figure.like_for_like else "not like for like"
-    begin, end = f"{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio}", f" · {kind}"
+    # Both accelerators stand in the summary already: this one's name below, the run's own in the second line.
+    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
+    # Another chip, or none that is known, always is a difference.
+    whose = "for this chip: " if len(listed) == len(figure.differences) else ""
+    begin = f"{whose}{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio}"
+    end = f" · {kind}"
     economy = _economy(figure)
     text = begin + (economy if len(begin + economy + end) <= _WIDTH_WITH_RATIOS else "") + end
-    # Both accelerators stand in the summary already: this one's name above, the run's own in the second line.
-    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
     if not listed:
         return text
     text += ", though: " if figure.like_for_like else ": "

@@ -13,6 +13,7 @@ from trainbench.report.comparisons import published, reproduction
 from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size, units
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.report.sweep import sweep_table
+from trainbench.results.collect import printable
 from trainbench.results.record import (
     Compile,
     Hardware,
@@ -25,12 +26,23 @@ from trainbench.results.record import (
     Workload,
 )
 
-__all__ = ["ProgressLine", "autos", "block_text", "error_screen", "summary", "sweep_table", "warnings"]
+__all__ = [
+    "ProgressLine",
+    "autos",
+    "block_text",
+    "closing",
+    "error_screen",
+    "summary",
+    "sweep_table",
+    "warnings",
+]
 
 _WIDTH = 110  # columns at which free text is cut; the result file has it in full
 _LABEL = 12
 _MOST_LINES = 10
 _MOST_COMPARISONS = 4
+_MOST_OPERATIONS = 3
+_MOST_OF_A_NAME = 30
 _HEADLINES = {
     "oom": "OUT OF MEMORY",
     "interrupted": "INTERRUPTED",
@@ -39,13 +51,19 @@ _HEADLINES = {
 }
 
 
+def closing(result: Result, path: Path) -> list[str]:
+    """All that a run says at its end; `path` is where the record is, and shown as one would type it."""
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return [*summary(result, near), *autos(result), *warnings(result)]
+
+
 def summary(result: Result, path: Path | None = None) -> list[str]:
     """Five to ten lines: what ran, how fast, how sure, against what; `path` is where the record is.
 
     A run that is not ok says so first. What it costs, and published figures, four at most, fill what is left
     of the ten lines.
     """
-    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result)]
+    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result), *_trace(result)]
     last = [_line("result", str(path))] if path else []
     room = _MOST_LINES - len(lines) - len(last)
     texts = published(result, max(1, min(room, _MOST_COMPARISONS)))
@@ -76,11 +94,14 @@ def _unknown_fields(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def error_screen(error: UserError) -> str:
-    """The user's mistake as plain text: the problem, what is allowed, what to type."""
+    """The user's mistake as plain text: the problem, what is allowed, what to type.
+
+    What was typed, or stands in a file, cannot steer the terminal.
+    """
     lines = [f"trainbench: {error.problem}"]
     lines += [f"  allowed: {error.allowed}"] if error.allowed else []
     lines += [f"  fix:     {error.fix}"] if error.fix else []
-    return "\n".join(lines)
+    return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
 
 def _line(label: str, text: str) -> str:
@@ -228,6 +249,21 @@ def _ends(result: Result) -> list[str]:
         lines.append(_line("compile", _compile(result.compile)))
     learnt = [*_loss(result.loss), *_evaluation(result)]
     return [*lines, _line("loss", " · ".join(learnt))] if learnt else lines
+
+
+def _trace(result: Result) -> list[str]:
+    """The three longest operations, and how busy the device was; nothing without a trace."""
+    trace = result.trace
+    if trace is None:
+        return []
+    longest = [
+        f"{clip(each.name, _MOST_OF_A_NAME)} {percent(each.share)}"
+        for each in trace.operations[:_MOST_OPERATIONS]
+    ]
+    busy = "n/a" if trace.device_busy_fraction is None else percent(trace.device_busy_fraction)
+    kept = f"{trace.steps} steps in {trace.path}/ ({size(trace.size_bytes)})"
+    operations = [f"top ops: {', '.join(longest)}"] if longest else []
+    return [_line("trace", " · ".join([*operations, f"device busy {busy}", kept]))]
 
 
 def _cost(result: Result) -> list[str]:

@@ -2,41 +2,52 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from pydantic import JsonValue
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trainbench.report.numbers import duration, number, percent, plus_minus, size, units
+from trainbench.results.knee import WITHIN, knee
 from trainbench.results.record import Result
 
-Point = tuple[str, Result | None, str]  # overrides, record (None when the process left none), note
+
+@dataclass(frozen=True)
+class Row:
+    """One point: its overrides, its record (None when its process left none), and a word on how it ended."""
+
+    label: str
+    result: Result | None
+    note: str = ""
+
 
 _WIDTH = 100
 _BEST = "*"
 _TIED = "~"
 
 
-def sweep_table(results: Sequence[Point], width: int = _WIDTH) -> str:
+def sweep_table(rows: Sequence[Row], width: int = _WIDTH) -> str:
     """The table as plain text of at most `width` columns, without escape codes; then notes, then the legend.
 
     The best point has the highest samples/s among those that are ok; points whose 95 % interval overlaps its
     interval are marked too, as the sweep cannot tell them apart. Samples of different units are not ranked.
     """
-    marks = _marks([result for _, result, _ in results])
+    marks = _marks([row.result for row in rows])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("")
     table.add_column("overrides", overflow="fold")
     table.add_column("status", no_wrap=True)
-    rate = f"{_common_unit(results)}/s"
+    rate = f"{_common_unit(rows)}/s"
     for title in (rate, "±", "step", "MFU", "memory", "compile"):
         table.add_column(title, justify="right", no_wrap=True)
-    for (label, result, _), mark in zip(results, marks, strict=True):
+    for row, mark in zip(rows, marks, strict=True):
         # Text, as a label such as "axes=[data]" would be taken for markup in a plain string.
-        table.add_row(*(Text(cell) for cell in (mark, label, *_cells(result))))
+        table.add_row(*(Text(cell) for cell in (mark, row.label, *_cells(row.result))))
     lines = [line.rstrip() for line in _plain(table, width).splitlines()]
-    return "\n".join([*lines, *_notes(results), *_legend(marks)])
+    return "\n".join([*lines, *_notes(rows), *_legend(marks)])
 
 
 def _plain(table: Table, width: int) -> str:
@@ -47,16 +58,50 @@ def _plain(table: Table, width: int) -> str:
     return captured.get()
 
 
-def _common_unit(results: Sequence[Point]) -> str:
-    found = {result.workload.sample_unit for _, result, _ in results if result and result.workload}
+def _common_unit(rows: Sequence[Row]) -> str:
+    found = {row.result.workload.sample_unit for row in rows if row.result and row.result.workload}
     return units(found.pop()) if len(found) == 1 else "samples"
+
+
+def best_line(rows: Sequence[Row]) -> str:
+    """The best point and, where batch sizes were varied, the knee; empty where none can be ranked."""
+    ranked = _ranked([row.result for row in rows])
+    if not ranked:
+        return ""
+    best = max(ranked, key=_rate)
+    label = next(row.label for row in rows if row.result is best)
+    line = f"best: {label}, {number(_rate(best))} {_unit(best)}/s"
+    rates = {_batch(result): _rate(result) for result in ranked if _otherwise(result) == _otherwise(best)}
+    if len(rates) < 2:
+        return line
+    small = knee(rates)
+    return f"{line}; knee (within {100 * WITHIN:g} % of it): batch_size={small}, {number(rates[small])}"
+
+
+def _batch(result: Result) -> int:
+    return result.workload.batch_size if result.workload else 0
+
+
+def _unit(result: Result) -> str:
+    return units(result.workload.sample_unit) if result.workload else "samples"
+
+
+def _otherwise(result: Result) -> dict[str, JsonValue]:
+    """What was run, apart from the batch size."""
+    return {key: value for key, value in result.config.items() if key != "batch_size"}
+
+
+def _ranked(results: Sequence[Result | None]) -> list[Result]:
+    """Those that ended well, if there are several and their samples are of one kind."""
+    ranked = [result for result in results if result and result.status == "ok" and result.throughput]
+    comparable = len({result.workload.sample_unit for result in ranked if result.workload}) == 1
+    return ranked if len(ranked) > 1 and comparable else []
 
 
 def _marks(results: Sequence[Result | None]) -> list[str]:
     """A mark for each point: best, as good within the intervals, or neither."""
-    ranked = [result for result in results if result and result.status == "ok" and result.throughput]
-    comparable = len({result.workload.sample_unit for result in ranked if result.workload}) == 1
-    if len(ranked) < 2 or not comparable:
+    ranked = _ranked(results)
+    if not ranked:
         return [""] * len(results)
     best = max(ranked, key=_rate)
     floor = _interval(best)[0]
@@ -126,13 +171,13 @@ def _compile(result: Result) -> str:
     return duration((stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s)
 
 
-def _notes(results: Sequence[Point]) -> list[str]:
+def _notes(rows: Sequence[Row]) -> list[str]:
     """Below the table, in full: in a cell they would be folded into unreadable columns."""
     lines = []
-    for label, result, note in results:
-        reason = result.status_reason if result and result.status != "ok" else None
-        told = "; ".join(part for part in (reason, note) if part)
-        lines += [f"{label}: {told}"] if told else []
+    for row in rows:
+        reason = row.result.status_reason if row.result and row.result.status != "ok" else None
+        told = "; ".join(part for part in (reason, row.note) if part)
+        lines += [f"{row.label}: {told}"] if told else []
     return lines
 
 

@@ -7,12 +7,12 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from trainbench.errors import ExitCode, UserError
 from trainbench.reference import figures, listing, select, vocabulary, words
 from trainbench.reference.columns import NAMES
 from trainbench.reference.figure import Figure
+from trainbench.verbs.options import Parser, path
 
 _EXAMPLE = "python -m trainbench references model=resnet50 accelerator=A100,V100 precision=16-bit"
 _OPTIONS = (
@@ -52,11 +52,6 @@ _EXTRA = re.compile(r"^(?:reference\.)?extra=")
 _FILTER = re.compile(r"(\w+)(==|>=|<=|=|>|<)(.*)", re.DOTALL)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, allowed=_OPTIONS, fix=_EXAMPLE)
-
-
 def show(arguments: list[str]) -> int:
     """Print the figures that are asked for.
 
@@ -72,7 +67,7 @@ def show(arguments: list[str]) -> int:
     filters, key = _filters(options.filters)
     if asked := [name for name, typed in filters.items() if "?" in typed]:
         return _print(_every_value(table, filters, asked[0]))
-    wanted = [options.explain] if options.explain else filters.pop("id", [])
+    wanted = filters.pop("id", []) if options.explain is None else [options.explain]
     if wanted:
         table = tuple(figures.find(name, options.extra) for name in wanted)
     found = select.ordered(select.chosen(table, filters), key)
@@ -95,13 +90,13 @@ def _every_value(table: Sequence[Figure], filters: words.Filters, key: str) -> l
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(allowed=_OPTIONS, fix=_EXAMPLE)
     parser.add_argument("filters", nargs="*")
     for name in ("--json", "--csv", "--columns"):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--explain", metavar="ID")
-    parser.add_argument("--extra", type=Path)
-    parser.add_argument("--check", type=Path)
+    parser.add_argument("--extra", type=path)
+    parser.add_argument("--check", type=path)
     options = parser.parse_intermixed_args([_EXTRA.sub("--extra=", word) for word in arguments])
     if options.json and options.csv:
         raise UserError("--json and --csv exclude each other", allowed="one of them", fix="leave one out")
@@ -131,7 +126,11 @@ def _filters(typed: Sequence[str]) -> tuple[dict[str, list[str]], str | None]:
 
 
 def _meant(word: str) -> str:
-    """What to type for a bare word: it may be a model, an accelerator or an id."""
+    """What to type for a bare word, which may be a column, a model, an accelerator or an id."""
+    if word == "sort":
+        return "sort=value_per_chip"
+    if word in (*NAMES, *words.DERIVED):
+        return f"python -m trainbench references '{word}=?'"
     for key in ("model", "accelerator", "id", "task"):
         for figure in figures.load():
             held = words.cell(figure, key)

@@ -1,0 +1,266 @@
+"""`batch_size=auto` and `batch_size=best`, with a compiler and runs that are faked."""
+
+import json
+import sys
+
+import pytest
+
+from tests.sweeping import Processes
+from trainbench import cli
+from trainbench.processes import batch_search, child
+from trainbench.processes.batch_search import Stopped, fitting_batch, rounded_down
+from trainbench.results import store
+
+MIB = 2**20
+
+
+class Compiler:
+    """Stands for `fits --json`: memory in proportion to the batch above a constant part."""
+
+    def __init__(self, available, *, constant=500, each=10, default=256, parts=1, platform="gpu", flops=1e9):
+        self.available = available * MIB
+        self.needed = lambda batch: (constant + each * batch) * MIB
+        self.default = default
+        self.parts = parts
+        self.platform = platform
+        self.flops = flops
+        self.asked = []
+
+    def __call__(self, batch):
+        batch = self.default if batch is None else batch
+        self.asked.append(batch)
+        needed = self.needed(batch)
+        return {
+            "platform": self.platform,
+            "batch_size": batch,
+            "gradient_accumulation": self.parts,
+            "flops_per_sample": self.flops,
+            "needed_bytes": needed,
+            "available_bytes": self.available,
+            "fits": needed <= self.available,
+        }
+
+
+@pytest.mark.parametrize("available", [520, 1000, 3100, 12_345, 80_000, 500_000])
+@pytest.mark.parametrize("parts", [1, 4, 6])
+def test_the_largest_batch_that_fits_is_found_to_a_sixteenth_in_a_few_compilations(available, parts):
+    compiler = Compiler(available, parts=parts, default=252)
+    if available < 500 + 10 * parts:
+        with pytest.raises(Stopped):
+            fitting_batch(compiler)
+        return
+    batch, reason = fitting_batch(compiler)
+    largest = (available - 500) // 10 // parts * parts
+    assert batch <= largest
+    assert batch % parts == 0
+    assert largest - batch <= max(parts, largest / 16)
+    assert len(compiler.asked) <= 12
+    assert "the largest that fits" in reason
+    assert "by the compiler" in reason
+
+
+def test_memory_that_does_not_grow_in_proportion_is_still_searched():
+    compiler = Compiler(40_000)
+    compiler.needed = lambda batch: (500 + 10 * batch + (4000 if batch >= 300 else 0) + batch**2 // 400) * MIB
+    batch, _ = fitting_batch(compiler)
+    assert compiler.needed(batch) <= compiler.available
+    assert compiler.needed(batch + batch // 8) > compiler.available
+
+
+def test_a_compiler_that_refuses_without_a_number_is_searched_all_the_same():
+    def refusing(batch):
+        fit = compiler(batch)
+        return fit if fit["fits"] else fit | {"needed_bytes": None}
+
+    compiler = Compiler(7000)
+    batch, _ = fitting_batch(refusing)
+    assert batch <= 650
+    assert 650 - batch <= 650 / 8
+
+
+def test_when_not_even_one_sample_fits_it_is_out_of_memory():
+    with pytest.raises(Stopped) as stopped:
+        fitting_batch(Compiler(100))
+    assert stopped.value.code == 3
+
+
+def test_a_cpu_stops_at_steps_that_it_can_bear():
+    compiler = Compiler(10**6, default=4, platform="cpu", flops=1e9)
+    batch, reason = fitting_batch(compiler)
+    assert batch == rounded_down(100)
+    assert "as large as a CPU can bear" in reason
+
+
+def test_a_cpu_whose_memory_ends_first_says_so():
+    batch, reason = fitting_batch(Compiler(1000, default=4, platform="cpu", flops=1e6))
+    assert batch == 50
+    assert "the largest that fits" in reason
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10])
+def test_rounding_goes_down_to_equal_parts_and_loses_at_most_a_sixteenth(parts):
+    for batch in range(1, 3000):
+        rounded = rounded_down(batch, parts)
+        assert rounded <= batch
+        assert rounded % parts == 0
+        assert batch - rounded < max(parts, batch / 16)
+        assert rounded_down(rounded, parts) == rounded
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch, capsys):
+    """A search through the command line: exit code, the record, what was printed, what was said on stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+
+    def run(compiler, processes, *arguments):
+        monkeypatch.setattr(batch_search, "_fit", lambda asked: compiler(_batch(asked)))
+        monkeypatch.setattr(child, "run", processes)
+        code = cli.main([*arguments, "hydra.run.dir=out"])
+        file = tmp_path / "out" / store.RESULT_FILE
+        return code, store.read(file) if file.exists() else None, *capsys.readouterr()
+
+    return run
+
+
+def _batch(arguments):
+    (value,) = [item.partition("=")[2] for item in arguments if item.startswith("batch_size=")]
+    return None if value == "default" else int(value)
+
+
+def test_auto_runs_the_largest_batch_that_fits_and_says_why(searched):
+    processes = Processes()
+    code, result, output, _ = searched(Compiler(10_740), processes, "model=vit_tiny", "batch_size=auto")
+    assert code == 0
+    assert processes.values("batch_size") == ["1024"]
+    assert processes.values("model") == ["vit_tiny"]
+    assert result.workload.batch_size == 1024
+    assert result.autos["batch_size"].value == 1024
+    assert "the largest that fits: 10.5 GiB of 10.5 GiB by the compiler" in result.autos["batch_size"].reason
+    assert result.autos["batch_size"].reason.endswith("proven by running")
+    assert result.config["batch_size"] == "auto"
+    assert "batch_size=auto" in result.command
+    assert "auto: batch_size = 1024" in output
+
+
+def test_auto_goes_down_where_running_refutes_the_compiler_and_says_so(searched):
+    processes = Processes({"1024": "oom", "960": "oom"})
+    code, result, _, _ = searched(Compiler(10_740), processes, "batch_size=auto")
+    assert code == 0
+    assert processes.values("batch_size") == ["1024", "960", "928"]
+    assert result.workload.batch_size == 928
+    assert "out of memory at 1024, 960" in result.autos["batch_size"].reason
+
+
+def test_auto_ends_with_out_of_memory_when_nothing_runs(searched):
+    always = type("Always", (dict,), {"get": lambda self, key, default=None: "oom"})()
+    processes = Processes()
+    processes.statuses = always
+    code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=auto")
+    assert code == 3
+    assert result.status == "oom"
+    assert len(processes.asked) == batch_search.MOST_ATTEMPTS
+    assert "OUT OF MEMORY" in output
+
+
+RATES = {1024: 1000.0, 512: 990.0, 256: 960.0, 128: 900.0, 64: 700.0, 32: 400.0}
+
+
+def test_best_finds_the_knee_among_powers_of_two(searched):
+    processes = Processes(rate=RATES.__getitem__)
+    code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
+    assert code == 0
+    assert processes.values("batch_size") == ["1024", "512", "256", "128", "64"]
+    assert result.workload.batch_size == 256
+    assert result.autos["batch_size"].reason == (
+        "the smallest within 5 % of the best, 1,000 images/s at 1024; tried 64, 128, 256, 512, 1024"
+    )
+    assert "best: batch_size=1024, 1,000 images/s; knee (within 5 % of it): batch_size=256, 960" in output
+
+
+def test_best_goes_on_below_a_batch_that_runs_out_of_memory(searched):
+    processes = Processes({"1024": "oom"}, rate=RATES.__getitem__)
+    code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
+    assert code == 0
+    assert result.workload.batch_size == 256
+    assert "oom" in output
+
+
+def test_best_ends_at_the_smallest_batch(searched):
+    processes = Processes(rate=lambda batch: 100.0)
+    _, result, _, _ = searched(Compiler(580), processes, "batch_size=best")
+    assert processes.values("batch_size") == ["8", "4", "2", "1"]
+    assert result.workload.batch_size == 1
+
+
+def test_best_keeps_to_equal_micro_batches(searched):
+    processes = Processes(rate=lambda batch: 100.0)
+    arguments = ("batch_size=best", "gradient_accumulation=3")
+    _, result, _, _ = searched(Compiler(1500, parts=3, default=96), processes, *arguments)
+    assert processes.values("batch_size") == ["96", "48", "24", "12", "6", "3"]
+    assert result.workload.batch_size == 3
+
+
+@pytest.mark.parametrize("kind", ["auto", "best"])
+def test_a_run_that_does_not_end_well_ends_the_search_with_its_result(searched, kind):
+    code, result, _, _ = searched(Compiler(10_740), Processes({"1024": "invalid"}), f"batch_size={kind}")
+    assert code == 1
+    assert result.status == "invalid"
+
+
+@pytest.mark.parametrize(("ending", "code"), [("refused", 2), ("interrupted", 130), ("dies", 1)])
+def test_a_process_that_ends_early_ends_the_search(searched, ending, code):
+    ended, result, _, errors = searched(Compiler(10_740), Processes({"1024": ending}), "batch_size=auto")
+    assert ended == code
+    assert result is None
+    assert "Traceback" not in errors
+
+
+def test_an_interrupted_search_goes_on_in_the_same_directory(searched):
+    stopped = Processes({"256": KeyboardInterrupt()}, rate=RATES.__getitem__)
+    code, _, _, _ = searched(Compiler(10_740), stopped, "batch_size=best")
+    assert code == 130
+    resumed = Processes(rate=RATES.__getitem__)
+    code, result, _, _ = searched(Compiler(10_740), resumed, "batch_size=best")
+    assert code == 0
+    assert resumed.values("batch_size") == ["256", "128", "64"]
+    assert result.workload.batch_size == 256
+
+
+def test_the_search_passes_everything_else_on(searched, tmp_path):
+    (tmp_path / "mine").mkdir()
+    processes = Processes()
+    reproduced = "reproduce=resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"
+    searched(Compiler(600), processes, "batch_size=auto", reproduced, "price=2", "--config-dir", "mine")
+    (arguments,) = processes.asked
+    assert {reproduced, "price_per_hour=2", "--config-dir=mine", "batch_size=10"} <= set(arguments)
+    assert not any("hydra.run.dir" in argument or "auto" in argument for argument in arguments)
+
+
+def test_a_device_that_does_not_say_its_memory_is_a_clear_screen(tmp_path, monkeypatch, capsys):
+    class Answer:
+        stdout = type("Pipe", (), {"read": lambda self: json.dumps({"available_bytes": None}).encode()})()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setattr(child, "start", lambda *asked: Answer())
+    monkeypatch.setattr(child, "wait", lambda process: 0)
+    assert cli.main(["batch_size=auto", "hydra.run.dir=out"]) == 2
+    assert "-m batch_size=32,64,128,256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch", ["huge", "AUTO", "0", "2.5"])
+def test_another_word_is_refused_and_both_searches_are_offered(tmp_path, monkeypatch, capsys, batch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    assert cli.main([f"batch_size={batch}", "model=vit_tiny"]) == 2
+    errors = capsys.readouterr().err
+    assert "auto" in errors
+    assert "best" in errors
+
+
+def test_a_command_that_is_only_shown_searches_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    assert cli.main(["batch_size=auto", "--cfg", "job"]) == 0
+    assert "batch_size: auto" in capsys.readouterr().out

@@ -1,0 +1,42 @@
+import os
+import signal
+
+import pytest
+
+from trainbench.processes import interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_interrupts(number):
+    with pytest.raises(KeyboardInterrupt), interrupts.one_wish():
+        os.kill(os.getpid(), number)
+
+
+def test_a_signal_that_follows_at_once_does_nothing():
+    survived = False
+    with interrupts.one_wish():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            survived = True
+    assert survived
+
+
+def test_a_later_wish_is_a_wish_of_its_own(monkeypatch):
+    monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.0)
+    caught = 0
+    with interrupts.one_wish():
+        for _ in range(2):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except KeyboardInterrupt:
+                caught += 1
+    assert caught == 2
+
+
+def test_the_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with interrupts.one_wish():
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

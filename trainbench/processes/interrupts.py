@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM as one wish to stop, however often it is said at once."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# A terminal's Ctrl-C reaches a parent and its child, and the parent tells the child again.
+SAME_WISH_S = 1.0
+
+
+@contextmanager
+def one_wish() -> Iterator[None]:
+    """In here SIGTERM raises KeyboardInterrupt, as Ctrl-C does; a signal that follows at once does nothing.
+
+    Schedulers and `timeout` end a program with SIGTERM: what was measured is saved then too. A second
+    KeyboardInterrupt, while the first is being dealt with, would lose it.
+    """
+    last_s = -SAME_WISH_S
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        repeated = time.monotonic() - last_s < SAME_WISH_S
+        last_s = time.monotonic()
+        if repeated:
+            return
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
