@@ -135,6 +135,7 @@ def parse(tree: Mapping[str, Any]) -> Request:
     """
     checks.known(tree, KEYS)
     checks.present(tree, KEYS)
+    _check_one_batch_size(tree)
     request = Request(
         model=_model(tree),
         precision=_precision(tree),
@@ -155,6 +156,15 @@ def parse(tree: Mapping[str, Any]) -> Request:
     )
     _check_together(request)
     return request
+
+
+def _check_one_batch_size(tree: Mapping[str, Any]) -> None:
+    if tree["batch_size"] in ("auto", "best"):
+        raise UserError(
+            f"batch_size={tree['batch_size']} is a search, which only a run does",
+            allowed=f"a batch size here; there: python -m trainbench batch_size={tree['batch_size']}",
+            fix="batch_size=32",
+        )
 
 
 def _optional(tree: Mapping[str, Any], key: str, kind: checks.Kind, label: str = "") -> Any:

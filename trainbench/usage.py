@@ -10,7 +10,8 @@ python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...
        python -m trainbench --help shows all of it"""
 
 KEYS = {
-    "batch_size": "samples per device per optimizer step: N | default",
+    "batch_size": "samples per device per optimizer step: N | default | auto, the largest that fits | "
+    "best, the smallest within 5 % of the best rate",
     "gradient_accumulation": "micro-batches of a step, one after the other; batch_size counts all: N",
     "steps": "timed optimizer steps: N | default",
     "warmup": "least warm-up steps: N | default",
@@ -28,7 +29,7 @@ KEYS = {
 }
 
 OPTIONS = {
-    "-m, --multirun": "a sweep: one process for each combination of KEY=A,B,C",
+    "-m, --multirun": "a sweep: one process for each combination of KEY=A,B,C; goes on where it was stopped",
     "--cfg job": "print the composed configuration; -p GROUP for a part, --resolve",
     "--config-dir DIR": "more configurations of your own",
     "--info [WHAT]": "how the configuration came about",
@@ -42,13 +43,17 @@ EXAMPLES = (
     "python -m trainbench model=vit_tiny data=digits steps=400",
     "python -m trainbench model=resnet50 data=photos input=all",
     "python -m trainbench prepare data=tfds data.name=food101 data.download=true",
-    "python -m trainbench -m batch_size=8,16,32",
+    "python -m trainbench -m batch_size=8,16,32 model=resnet50,vit_b16",
+    "python -m trainbench model=resnet50 batch_size=best",
+    "python -m trainbench report multirun",
+    "python -m trainbench compare results outputs",
+    "python -m trainbench rerun outputs/DATE/TIME",
     "python -m trainbench references model=resnet50 accelerator=A100,H100 precision=16-bit",
 )
 
 EXIT_CODES = {
     "0": "fine",
-    "1": "a failed check, or a failed run",
+    "1": "a failed check or run, or a regression",
     "2": "a mistake in what was asked for",
     "3": "out of memory",
     "130": "interrupted; what was measured is saved",

@@ -50,6 +50,14 @@ def points(here, monkeypatch):
     return run
 
 
+@pytest.fixture
+def user(cache, tmp_path):
+    """Where a process of its own runs, and with what environment."""
+    environment = {name: text for name, text in os.environ.items() if name != "XLA_FLAGS"}
+    return {"cwd": tmp_path, "env": environment | {"TRAINBENCH_CACHE": str(cache)}}
+
+
+TRAINBENCH = (sys.executable, "-m", "trainbench")
 BATCHES = "batch_size=8,16,32"
 SWEEP = (BATCHES, "hydra.sweep.dir=swept")
 
@@ -311,12 +319,22 @@ def test_two_labels_never_share_a_directory(one, other):
     assert all(len(name.encode()) <= 200 and "/" not in name for name in names)
 
 
-def test_a_killed_sweep_leaves_no_run_behind_and_goes_on_with_the_same_command(cache, tmp_path):
-    environment = {name: text for name, text in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"TRAINBENCH_CACHE": str(cache)}
+def test_a_sweep_runs_through_submitit_too_which_needs_no_slurm_to_be_tried(user, tmp_path):
+    launcher = ("hydra/launcher=submitit_local", "hydra.sweep.dir=swept")
+    arguments = ("-m", "model=resnet_tiny", "batch_size=4,0", "steps=6", "warmup=1", *launcher)
+    done = subprocess.run([*TRAINBENCH, *arguments], capture_output=True, text=True, timeout=300, **user)
+    assert done.returncode == 1, done.stderr  # the batch of 0
+    record = json.loads((tmp_path / "swept/batch_size=4/result.json").read_text())
+    assert record["status"] == "ok"
+    table = done.stdout.splitlines()
+    assert any(line.split()[:2] == ["batch_size=4", "ok"] for line in table)
+    assert any(line.split()[:2] == ["batch_size=0", "failed"] for line in table)
+
+
+def test_a_killed_sweep_leaves_no_run_behind_and_goes_on_with_the_same_command(user, tmp_path):
     points = "batch_size=4,50000000,0,8"
-    command = [sys.executable, "-m", "trainbench", "-m", "model=resnet_tiny", points, "steps=400", "warmup=1"]
-    options = {"cwd": tmp_path, "env": environment, "text": True}
+    command = [*TRAINBENCH, "-m", "model=resnet_tiny", points, "steps=400", "warmup=1"]
+    options = {**user, "text": True}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         seen = []
         for line in process.stderr:

@@ -81,7 +81,9 @@ def test_images_of_hostile_results_are_drawn(tmp_path, monkeypatch):
         (["nowhere"], "nothing at nowhere"),
         (["runs/broken"], "no result to report"),
         (["runs", "--colour"], "--colour"),
-        (["runs", "--out", "runs"], "cannot write runs"),
+        (["runs", "--out", "runs"], "runs is a directory"),
+        (["runs", "--out", ""], "an empty path"),
+        (["runs", "--images", "runs/broken/result.json"], "cannot write runs/broken/result.json"),
     ],
 )
 def test_mistakes_are_told(results, arguments, said):

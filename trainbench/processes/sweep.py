@@ -8,6 +8,7 @@ them.
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -206,8 +207,9 @@ def summary(sweep: Sweep) -> str:
     if complete < count:
         lines.append(f"{count - complete} of {count} points have not been run to their end")
         lines.append("the same command goes on with them")
-    elif best_line(rows):
-        lines.append(best_line(rows))
+    else:
+        lines.append(f"as a page with plots: python -m trainbench report {shlex.quote(str(sweep.directory))}")
+        lines += [best_line(rows)] if best_line(rows) else []
     return "\n".join(lines)
 
 

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from trainbench.errors import ExitCode
 from trainbench.measure.series import MATERIAL_FRACTION
+from trainbench.report import facts
 from trainbench.report.compare_labels import labels_of
-from trainbench.report.numbers import count, duration, number, percent, size, units
+from trainbench.report.numbers import count, duration, number, percent, size
 from trainbench.results.collect import printable
 from trainbench.results.compare import Compared, Judged, exit_code
 from trainbench.results.compare_pairs import Pair, Pairing
@@ -171,7 +172,7 @@ def value(judged: Judged, amount: float | None, pair: Pair) -> str:
 
 def _rate_unit(pair: Pair) -> str:
     results = (*pair.base.results, *pair.new.results)
-    name = next((units(result.workload.sample_unit) for result in results if result.workload), "samples")
+    name = next((facts.unit(result) for result in results if result.workload), "samples")
     counts = {
         result.hardware.chip_count or result.hardware.device_count for result in results if result.hardware
     }

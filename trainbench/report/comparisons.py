@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from trainbench.report.numbers import clip, number, units
+from trainbench.report import facts
+from trainbench.report.numbers import clip, number
 from trainbench.results.record import Comparison, Result
 
 _WIDTH = 158  # columns of a figure with how it differs: wrapped by the terminal rather than cut
@@ -20,7 +21,7 @@ def published(result: Result, most: int) -> list[str]:
         return []
     if not result.comparisons:
         return ["no figure for this model, task and size"]
-    unit = units(result.workload.sample_unit if result.workload else "sample")
+    unit = facts.unit(result)
     found = result.comparisons
     in_full = found if len(found) <= most else found[: max(1, most - 1)]
     lines = [_comparison(figure, unit) for figure in in_full]
@@ -49,7 +50,7 @@ def reproduction(result: Result) -> list[str]:
     answer = result.reproduction
     if answer is None:
         return []
-    unit = units(result.workload.sample_unit if result.workload else "sample")
+    unit = facts.unit(result)
     source = f"{answer.source}, {answer.date}" if answer.date else answer.source
     return [
         f"{answer.verdict}: {answer.verdict_reason}",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
+from trainbench.report import facts
 from trainbench.report.comparisons import published, reproduction
-from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size, units
+from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.report.sweep import sweep_table
 from trainbench.results.collect import printable
@@ -19,7 +20,6 @@ from trainbench.results.record import (
     Hardware,
     Input,
     Loss,
-    Memory,
     Result,
     Throughput,
     Timing,
@@ -41,8 +41,6 @@ _WIDTH = 110  # columns at which free text is cut; the result file has it in ful
 _LABEL = 12
 _MOST_LINES = 10
 _MOST_COMPARISONS = 4
-_MOST_OPERATIONS = 3
-_MOST_OF_A_NAME = 30
 _HEADLINES = {
     "oom": "OUT OF MEMORY",
     "interrupted": "INTERRUPTED",
@@ -148,12 +146,12 @@ def _devices(hardware: Hardware) -> str:
 def _speed(result: Result) -> list[str]:
     lines = []
     if result.throughput:
-        unit = units(result.workload.sample_unit if result.workload else "sample")
+        unit = facts.unit(result)
         lines.append(_line("throughput", _throughput(result.throughput, unit, result.timing)))
     if result.timing:
         lines.append(_line("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)])))
     lines += _ways(result)
-    device = [*_mfu(result), *_peak_memory(result.memory), *_cost(result)]
+    device = [*_mfu(result), *_peak_memory(result), *_cost(result)]
     return lines + ([_line("device", " · ".join(device))] if device else [])
 
 
@@ -193,7 +191,7 @@ def _ways(result: Result) -> list[str]:
     given = result.input
     if given is None or given.mode != "all" or not given.rates:
         return []
-    unit = units(result.workload.sample_unit if result.workload else "sample")
+    unit = facts.unit(result)
     rates = ", ".join(
         f"{way} {number(rate.samples_per_s)} {plus_minus(rate.samples_per_s, rate.samples_per_s_ci95)}"
         for way, rate in given.rates.items()
@@ -231,16 +229,13 @@ def _mfu(result: Result) -> list[str]:
     return [f"MFU {percent(used.mfu)}" + (f" ({', '.join(extra)})" if extra else "")]
 
 
-def _peak_memory(memory: Memory | None) -> list[str]:
+def _peak_memory(result: Result) -> list[str]:
     """The allocator's peak if it keeps one, else the compiler's; which of the two is said."""
-    if memory is None:
+    if result.memory is None:
         return []
-    limit = f" of {size(memory.limit_bytes)}" if memory.limit_bytes else ""
-    if memory.peak_bytes_allocator is not None:
-        return [f"peak memory {size(memory.peak_bytes_allocator)}{limit} (allocator)"]
-    if memory.peak_bytes_compiled is not None:
-        return [f"peak memory {size(memory.peak_bytes_compiled)}{limit} (compiler)"]
-    return ["peak memory n/a"]
+    peak, source = facts.peak(result)
+    limit = f" of {size(result.memory.limit_bytes)}" if result.memory.limit_bytes else ""
+    return ["peak memory n/a" if peak is None else f"peak memory {size(peak)}{limit} ({source})"]
 
 
 def _ends(result: Result) -> list[str]:
@@ -256,14 +251,8 @@ def _trace(result: Result) -> list[str]:
     trace = result.trace
     if trace is None:
         return []
-    longest = [
-        f"{clip(each.name, _MOST_OF_A_NAME)} {percent(each.share)}"
-        for each in trace.operations[:_MOST_OPERATIONS]
-    ]
-    busy = "n/a" if trace.device_busy_fraction is None else percent(trace.device_busy_fraction)
     kept = f"{trace.steps} steps in {trace.path}/ ({size(trace.size_bytes)})"
-    operations = [f"top ops: {', '.join(longest)}"] if longest else []
-    return [_line("trace", " · ".join([*operations, f"device busy {busy}", kept]))]
+    return [_line("trace", f"{facts.traced(trace)} · {kept}")]
 
 
 def _cost(result: Result) -> list[str]:
@@ -271,7 +260,7 @@ def _cost(result: Result) -> list[str]:
     cost = result.cost
     if cost is None or cost.usd_per_million_samples is None or cost.price_source is None:
         return []
-    unit = units(result.workload.sample_unit if result.workload else "sample")
+    unit = facts.unit(result)
     price = cost.price_source.partition("; source: ")[0]
     return [f"${number(cost.usd_per_million_samples)} per million {unit} at {price}"]
 

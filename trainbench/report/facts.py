@@ -1,7 +1,10 @@
 """What tables and plots show of a result, each number found in one way everywhere."""
 
-from trainbench.report.numbers import units
-from trainbench.results.record import Result
+from trainbench.report.numbers import clip, percent, units
+from trainbench.results.record import Result, Trace
+
+_MOST_OPERATIONS = 3
+_MOST_OF_A_NAME = 30
 
 
 def rate(result: Result) -> float | None:
@@ -14,15 +17,29 @@ def interval(result: Result) -> tuple[float, float] | None:
     return result.throughput.samples_per_s_ci95 if result.throughput else None
 
 
+def ends(result: Result) -> tuple[float, float]:
+    """The ends of `interval`, or the rate itself where there is none; 0 where there is no rate."""
+    return interval(result) or (rate(result) or 0.0,) * 2
+
+
 def usable(result: Result) -> bool:
-    """Whether its rate may stand beside others: the run came to its end, and what it measured is valid."""
-    return result.status == "ok" and result.workload is not None and result.throughput is not None
+    """Whether its rate may stand beside others: a run that came to its end, or a forecast, and is valid."""
+    known = result.workload is not None and result.throughput is not None
+    return known and result.status == "ok" and result.kind != "probe"
+
+
+def measured(result: Result) -> bool:
+    """Whether a device ran it; a forecast has figures of the same names that no device has shown."""
+    return result.kind == "measured"
 
 
 def status(result: Result) -> str:
-    """The status; "not steady" for a run that is ok otherwise."""
-    unsteady = result.status == "ok" and result.timing is not None and not result.timing.steady
-    return "not steady" if unsteady else result.status
+    """The status; for one that is ok: "not steady", or what it is if it is no measurement."""
+    if result.status != "ok":
+        return result.status
+    if not measured(result):
+        return result.kind
+    return "ok" if result.timing is None or result.timing.steady else "not steady"
 
 
 def unit(result: Result) -> str:
@@ -47,11 +64,17 @@ def mfu(result: Result) -> float | None:
 
 def peak_bytes(result: Result) -> int | None:
     """Peak memory of the fullest device: the allocator's where it keeps one, else the compiler's."""
+    return peak(result)[0]
+
+
+def peak(result: Result) -> tuple[int | None, str]:
+    """`peak_bytes`, and whose figure it is."""
     memory = result.memory
     if memory is None:
-        return None
-    peak = memory.peak_bytes_allocator
-    return memory.peak_bytes_compiled if peak is None else peak
+        return None, "compiler"
+    if memory.peak_bytes_allocator is not None:
+        return memory.peak_bytes_allocator, "allocator"
+    return memory.peak_bytes_compiled, "compiler"
 
 
 def compile_s(result: Result) -> float | None:
@@ -80,3 +103,19 @@ def step_times_s(result: Result) -> tuple[float, ...]:
     """Seconds per optimizer step in each timed block, in order."""
     timing = result.timing
     return tuple(seconds / timing.steps_per_block for seconds in timing.block_s) if timing else ()
+
+
+def busy(trace: Trace) -> str:
+    """The share of the traced time that the device was at work."""
+    return "n/a" if trace.device_busy_fraction is None else percent(trace.device_busy_fraction)
+
+
+def traced(trace: Trace) -> str:
+    """The three longest operations, and how busy the device was, on one line."""
+    longest = [
+        f"{clip(one.name, _MOST_OF_A_NAME)} {percent(one.share)}"
+        for one in trace.operations[:_MOST_OPERATIONS]
+    ]
+    return " · ".join(
+        [*([f"top ops: {', '.join(longest)}"] if longest else []), f"device busy {busy(trace)}"]
+    )

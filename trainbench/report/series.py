@@ -22,11 +22,12 @@ _GROUPS = ("model", "precision", "optimizer", "data")
 _IN_THE_RECORD = frozenset((*_GROUPS, "input", "image_size", "sequence_length", "gradient_accumulation"))
 _NO_PART_OF_A_GROUP = frozenset(("name", "batch_size", "optimizer_reason"))
 _NO_MODEL = "no model"
-_MODEL, _DEVICE, _DEVICES = "model", "device", "devices"
+_KIND, _MODEL, _DEVICE, _DEVICES = "kind", "model", "device", "devices"
 _TOLD = frozenset(("precision", _DEVICE))
 # What is left out of a name, being what one expects where nothing is said.
-_USUAL = frozenset(("1 device", "measured", "1 micro-batches", "input resident", "synthetic data"))
+_USUAL = frozenset(("1 device", "1 micro-batches", "input resident", "synthetic data", "measured"))
 _WIDTH = 90
+_ROOM = 8  # for a number
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Series:
     Attributes:
       best, knee: batch sizes: of the highest rate, and the smallest that comes near it.
       out_of_memory: batch sizes that were tried and did not fit.
+      measured: False for a forecast.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Series:
     best: int
     knee: int
     out_of_memory: tuple[int, ...] = ()
+    measured: bool = True
 
 
 def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
@@ -84,11 +87,14 @@ def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
     newest = sorted(loaded, key=_age, reverse=True)
     parts = [_parts(one.result) for one in newest]
     telling = set(_telling(parts))
-    return tuple(_run(one, words, telling) for one, words in zip(newest, parts, strict=True))
+    words = [_words(one, telling) for one in parts]
+    names = _lines(one.values() for one in words)
+    per_device = _lines([word for key, word in one.items() if key != _DEVICES] for one in words)
+    return tuple(map(_run, newest, names, per_device))
 
 
 def series(found: Sequence[Run]) -> tuple[Series, ...]:
-    """The series of all usable measurements, those with the most batch sizes first."""
+    """The series of all usable measurements and forecasts, those with the most batch sizes first."""
     by_name: dict[tuple[str, str], dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
     refused: dict[str, set[int]] = defaultdict(set)
     for run in found:
@@ -112,14 +118,13 @@ def _length(one: Series) -> int:
 def _parts(result: Result) -> dict[str, str]:
     """What a run is named after, the most telling first."""
     work, hardware, software = result.workload, result.hardware, result.software
-    named: dict[str, Any] = {}
+    named: dict[str, Any] = {_KIND: result.kind}
     if work:
         size = f"{work.image_size} px" if work.image_size else f"{work.sequence_length} tokens"
         named |= {_MODEL: work.model, "size": size, "precision": work.precision}
     if hardware:
         many = "devices" if hardware.device_count != 1 else "device"
         named |= {_DEVICE: hardware.device_kind, _DEVICES: f"{hardware.device_count} {many}"}
-    named |= {"kind": result.kind}
     if work:
         named |= {"optimizer": work.optimizer, "data": f"{work.data} data"}
         named |= {"accumulation": f"{work.gradient_accumulation} micro-batches"}
@@ -169,33 +174,47 @@ def _telling(parts: Sequence[Mapping[str, str]]) -> Iterator[str]:
             yield key
 
 
-def _run(one: Loaded, parts: Mapping[str, str], telling: set[str]) -> Run:
-    words = {_MODEL: parts.get(_MODEL, _NO_MODEL)}
-    words |= {key: word for key, word in parts.items() if key in telling and word not in _USUAL}
+def _words(parts: Mapping[str, str], telling: set[str]) -> dict[str, str]:
+    """The words of a name. What was not measured always says so, and first, where nothing cuts it off."""
+    words = {_KIND: parts[_KIND], _MODEL: parts.get(_MODEL, _NO_MODEL)}
+    words |= {key: word for key, word in parts.items() if key in telling}
     if _DEVICE in words:
         words[_DEVICE] = words.pop(_DEVICE)  # last, being long: a narrow place cuts the end off
-    name = _line(words.values())
+    return {key: word for key, word in words.items() if word not in _USUAL}
+
+
+def _lines(names: Iterable[Iterable[str]]) -> list[str]:
+    """The names on a short line each; a number keeps apart what is the same as far as it is shown."""
+    lines: dict[str, str] = {}
+    taken: set[str] = set()
+    whole = [" · ".join(words) for words in names]
+    for name in dict.fromkeys(whole):
+        line = clip(printable(name), _WIDTH)
+        if line in taken:
+            line = f"{clip(line, _WIDTH - _ROOM)} ({len(taken) + 1})"
+        lines[name] = line
+        taken.add(line)
+    return [lines[name] for name in whole]
+
+
+def _run(one: Loaded, name: str, per_device: str) -> Run:
     size = facts.batch(one.result)
     batch = f" · batch {size:,}" if size else ""
-    per_device = _line(word for key, word in words.items() if key != _DEVICES)
     return Run(one.file, one.result, name, name + batch, per_device + batch)
-
-
-def _line(words: Iterable[str]) -> str:
-    return clip(printable(" · ".join(words)), _WIDTH)
 
 
 def _series(name: str, unit: str, by_batch: Mapping[int, Sequence[Run]], refused: set[int]) -> Series:
     points = tuple(_point(size, by_batch[size]) for size in sorted(by_batch))
     rates = {point.batch: point.rate for point in points}
     best = max(rates, key=rates.__getitem__)
-    return Series(name, unit, points, best, knee(rates), tuple(sorted(refused - set(rates))))
+    measured = all(facts.measured(run.result) for point in points for run in point.runs)
+    return Series(name, unit, points, best, knee(rates), tuple(sorted(refused - set(rates))), measured)
 
 
 def _point(size: int, found: Sequence[Run]) -> Point:
     rates = [value for run in found if (value := facts.rate(run.result)) is not None]
     if len(found) == 1:
-        low, high = facts.interval(found[0].result) or (rates[0], rates[0])
+        low, high = facts.ends(found[0].result)
     else:
         low, high = min(rates), max(rates)
     return Point(size, median(rates), low, high, tuple(found))

@@ -3,26 +3,33 @@
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trainbench.report import facts, series
-from trainbench.report.numbers import duration, number, percent, plus_minus, size
+from trainbench.report.grid import TITLES, UNKNOWN, figures, grid
+from trainbench.report.numbers import number
 from trainbench.report.page.throughput import mark
 from trainbench.report.series import Run, Series
-from trainbench.results.collect import Collection
+from trainbench.results.collect import Collection, printable
 
 WIDTH = 100
 MOST_ROWS = 200
 _MOST_SERIES = 20
 _MOST_SKIPPED = 20
+_MOST_TRACED = 5
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 10
 _BAR_WIDTH = 24
 _LEAST_RANGE = 0.05
-_STYLES = {"ok": "green", "not steady": "yellow", "interrupted": "yellow"}
+_STYLES = {
+    "ok": "green",
+    "not steady": "yellow",
+    "interrupted": "yellow",
+    "forecast": "cyan",
+    "probe": "cyan",
+}
 _LEGEND = (
     f"blocks: step time of each timed block, from {_LEAST_RANGE:.0%} below to {_LEAST_RANGE:.0%} above the "
     "median or as far as they reach."
@@ -71,15 +78,11 @@ def _means(times: Sequence[float], width: int) -> Iterator[float]:
         yield sum(share) / len(share)
 
 
-def _grid() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-
-
 def _results(runs: Sequence[Run]) -> Table:
-    table = _grid()
+    table = grid()
     table.add_column("run", overflow="fold", min_width=16)
     table.add_column("status", overflow="fold")
-    for title in ("batch", "rate/s", "±", "step", "MFU", "memory", "compile"):
+    for title in ("batch", "rate/s", *TITLES):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("blocks", no_wrap=True)
     for run in runs[:MOST_ROWS]:
@@ -90,25 +93,20 @@ def _results(runs: Sequence[Run]) -> Table:
 
 
 def _cells(run: Run) -> Iterator[str]:
-    """Batch, rate, interval, step time, MFU, memory, compile time and blocks; "-" for what does not exist."""
-    result = run.result
-    rate, step, used = facts.rate(result), facts.step_time_s(result), facts.mfu(result)
-    peak, compiling = facts.peak_bytes(result), facts.compile_s(result)
-    batch = facts.batch(result)
-    yield "-" if batch is None else f"{batch:,}"
-    yield "-" if rate is None else number(rate)
-    yield "-" if rate is None else plus_minus(rate, facts.interval(result)).removeprefix("± ")
-    yield "-" if step is None else duration(step)
-    yield "-" if used is None else percent(used)
-    yield "-" if peak is None else size(peak)
-    yield "-" if compiling is None else duration(compiling)
-    yield sparkline(facts.step_times_s(result))
+    """Batch, figures and blocks."""
+    batch = facts.batch(run.result)
+    yield UNKNOWN if batch is None else f"{batch:,}"
+    yield from figures(run.result)
+    yield sparkline(facts.step_times_s(run.result))
 
 
 def _notes(runs: Sequence[Run], found: Collection) -> Iterator[str]:
     yield _LEGEND
     if len(runs) > MOST_ROWS:
         yield f"The newest {MOST_ROWS} of {len(runs):,} results; the page (--out FILE) has all."
+    traced = [(run.name, run.result.trace) for run in runs if run.result.trace]
+    for name, trace in traced[:_MOST_TRACED]:
+        yield printable(f"traced: {name}: {facts.traced(trace)}")
     for one in found.skipped[:_MOST_SKIPPED]:
         yield f"left out: {one}"
     if len(found.skipped) > _MOST_SKIPPED:
@@ -117,7 +115,7 @@ def _notes(runs: Sequence[Run], found: Collection) -> Iterator[str]:
 
 def _series(one: Series) -> Table:
     """A row for each batch size, with a bar for the rate."""
-    table = _grid()
+    table = grid()
     for title in ("batch", f"{one.unit}/s", "from", "to"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")

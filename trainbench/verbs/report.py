@@ -3,14 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from trainbench.errors import ExitCode, UserError
 from trainbench.results import store
 from trainbench.results.collect import Collection, collect
+from trainbench.verbs.options import Parser, path
 
 _PAGE = Path("report.html")
 _FIX = "python -m trainbench report PATH... [--out FILE] [--images DIR] [--text]"
+_OPTIONS = "PATH..., --out, --images, --text"
 _MOST_NAMED = 3
 
 HELP = """\
@@ -26,11 +27,6 @@ All results found in files and directories, as one HTML page that works offline.
   python -m trainbench report outputs
   python -m trainbench report multirun/2026-11-22 --out sweep.html --images plots
   python -m trainbench report results --text"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, allowed="PATH..., --out, --images, --text", fix=_FIX)
 
 
 def show(arguments: list[str]) -> int:
@@ -52,10 +48,10 @@ def show(arguments: list[str]) -> int:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--images", type=Path)
+    parser = Parser(allowed=_OPTIONS, fix=_FIX)
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=path)
+    parser.add_argument("--out", type=path)
+    parser.add_argument("--images", type=path)
     parser.add_argument("--text", action="store_true")
     return parser.parse_intermixed_args(arguments)
 
@@ -83,23 +79,13 @@ def _write(found: Collection, options: argparse.Namespace) -> None:
 
     sections = document.sections(found)
     if options.out or not options.text:
-        path = options.out or _PAGE
-        _write_file(path, document.page(sections).encode())
+        page = store.write_asked_for(options.out or _PAGE, document.page(sections).encode())
         many = "file" if len(found.skipped) == 1 else "files"
         left = f", {len(found.skipped)} {many} left out" if found.skipped else ""
-        print(f"{len(found.loaded):,} results{left}: {path}")
+        print(f"{len(found.loaded):,} results{left}: {page}")
     if options.images:
         names = [
-            _write_file(options.images / name, content)
+            store.write_asked_for(options.images / name, content)
             for name, content in images.images(document.plots(sections))
         ]
         print(f"{len(names)} images in {options.images}")
-
-
-def _write_file(path: Path, content: bytes) -> Path:
-    try:
-        return store.write_whole(path, content)
-    except UserError as error:
-        raise UserError(
-            f"cannot write {path}: {error.problem}", fix="name a file that you may write"
-        ) from error

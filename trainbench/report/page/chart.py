@@ -15,6 +15,9 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 MOST_SERIES = len(COLOURS)
 MOST_LINES = 40
 
+FORECASTS = "Forecasts are no measurements: their lines are dashed, their points pale."
+
+_KINDS = ("measured", "forecast")
 _TEXT = "currentColor"
 _HEIGHT = 300  # pixels
 _ROW_HEIGHT = 26
@@ -39,6 +42,22 @@ def shape(names: Sequence[str], field: str = "series") -> altair.Shape:
     """The shapes that go with `colour`, in the same legend."""
     scale = altair.Scale(domain=list(names), range=list(SHAPES[: len(names)]))
     return altair.Shape(f"{field}:N", scale=scale, legend=_legend(names))
+
+
+def kind(measured: bool) -> str:
+    """The value of a field `kind`, which `dashes` and `opacities` tell apart."""
+    return _KINDS[0 if measured else 1]
+
+
+def dashes() -> altair.StrokeDash:
+    """Whole lines for measurements, dashed ones for forecasts."""
+    whole, dashed = [1, 0], [5, 4]
+    return altair.StrokeDash("kind:N", scale=altair.Scale(domain=_KINDS, range=[whole, dashed]), legend=None)
+
+
+def opacities() -> altair.Opacity:
+    """Points as they are for measurements, pale ones for forecasts."""
+    return altair.Opacity("kind:N", scale=altair.Scale(domain=_KINDS, range=[1, 0.45]), legend=None)
 
 
 def scale(values: Sequence[float]) -> altair.Scale:

@@ -28,6 +28,7 @@ from trainbench.report.page import (
     roofline,
     scaling,
     throughput,
+    tracing,
 )
 from trainbench.report.page.content import Plot, Section
 from trainbench.results.collect import Collection
@@ -49,6 +50,7 @@ def sections(collection: Collection) -> tuple[Section, ...]:
         blocks.section(found),
         published.section(found),
         roofline.section(found),
+        tracing.section(found),
         memory.section(by_batch),
         compiling.section(found),
         feeding.section(found),

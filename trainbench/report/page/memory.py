@@ -24,9 +24,8 @@ def _peak(point: Point) -> int:
 
 
 def _source(point: Point) -> str:
-    memories = [run.result.memory for run in point.runs]
-    counted = any(memory and memory.peak_bytes_allocator is not None for memory in memories)
-    return "allocator" if counted else "compiler"
+    sources = {facts.peak(run.result)[1] for run in point.runs}
+    return "allocator" if "allocator" in sources else "compiler"
 
 
 def _limits(found: Sequence[Series]) -> list[int]:
@@ -49,6 +48,7 @@ def _plot(found: Sequence[Series]) -> Plot:
         caption=(
             f"Peak memory of the fullest device in GiB ({chart.named([row['gib'] for row in values])}), "
             f"{sources} figure, against the batch size per device (logarithmic).{dashed}"
+            + ("" if all(one.measured for one in drawn) else f" {chart.FORECASTS}")
             + chart.shown([one.name for one in found], "series")
         ),
         lines=tuple(
@@ -60,9 +60,12 @@ def _plot(found: Sequence[Series]) -> Plot:
 
 
 def _values(drawn: Sequence[Series]) -> list[dict[str, Any]]:
+    from trainbench.report.page import chart
+
     return [
         {
             "series": one.name,
+            "kind": chart.kind(one.measured),
             "batch": point.batch,
             "bytes": _peak(point),
             "gib": _peak(point) / _GIB,
@@ -87,14 +90,15 @@ def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
     base = altair.Chart(chart.table(values)).encode(x=x, y=y)
     tooltip = [
         altair.Tooltip("series:N"),
+        altair.Tooltip("kind:N"),
         "batch:Q",
         altair.Tooltip("gib:Q", title="GiB", format=".3~f"),
         "source:N",
     ]
     layers = [
-        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(color=colour),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            color=colour, shape=chart.shape(names), tooltip=tooltip
+        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(color=colour, strokeDash=chart.dashes()),
+        base.mark_point(filled=True, size=70).encode(
+            color=colour, opacity=chart.opacities(), shape=chart.shape(names), tooltip=tooltip
         ),
     ]
     if limits:

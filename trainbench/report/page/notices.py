@@ -31,11 +31,11 @@ def skipped(files: Sequence[Skipped]) -> Section | None:
 
 def _told(found: Iterable[Run]) -> Iterator[tuple[str, str]]:
     for run in found:
-        status = facts.status(run.result)
-        if status == "not steady" and run.result.timing:
-            yield f"{status}: {run.result.timing.steady_reason}", run.name
-        elif status != "ok":
+        status, timing = facts.status(run.result), run.result.timing
+        if run.result.status != "ok":
             yield f"{status}: {run.result.status_reason}", run.name
+        elif timing and not timing.steady:
+            yield f"{status}: {timing.steady_reason}", run.name
 
 
 def _section(id: str, title: str, told: Iterable[tuple[str, str]]) -> Section | None:

@@ -34,11 +34,11 @@ def section(found: Sequence[Run]) -> Section | None:
 
 
 def _fastest(found: Iterable[Run]) -> list[Run]:
-    best: dict[tuple[str, int | None], Run] = {}
+    best: dict[tuple[str, str, int | None], Run] = {}
     for run in found:
         work = run.result.workload
         if work:
-            key = work.model, work.image_size or work.sequence_length
+            key = run.result.kind, work.model, work.image_size or work.sequence_length
             best[key] = max(best.get(key, run), run, key=_own)
     return list(best.values())
 
@@ -105,7 +105,8 @@ def _tooltip(unit: str) -> Iterator[Any]:
 def _values(run: Run) -> Iterator[dict[str, Any]]:
     """This run, then each figure under a name of its own: two may be of the same accelerator."""
     here, device = _own(run), facts.device(run.result) or "unknown device"
-    yield {"name": f"this run: {device}", "value": here, "here": here, "ratio": 1.0, "kind": _HERE}
+    this = "this run" if facts.measured(run.result) else "this forecast"
+    yield {"name": f"{this}: {device}", "value": here, "here": here, "ratio": 1.0, "kind": _HERE}
     for place, one in enumerate(_figures(run), 1):
         kind = _ALIKE if one.like_for_like else _UNLIKE
         name = f"{place}. {one.accelerator}"

@@ -38,7 +38,7 @@ class _Roof:
 
 def section(found: Sequence[Run]) -> Section | None:
     """The plot where chips are known, and a word on those that are not; None where nothing was measured."""
-    usable = [run for run in found if facts.usable(run.result)]
+    usable = [run for run in found if facts.usable(run.result) and facts.measured(run.result)]
     if not usable:
         return None
     placed = [one for run in usable if (one := _placed(run))]

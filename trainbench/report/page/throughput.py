@@ -45,6 +45,7 @@ def _plot(unit: str, found: Sequence[Series]) -> Plot:
         )
         + "Best: the highest rate of a series; knee: the smallest batch within 5 % of it."
         + (" A cross on the axis is a batch that ran out of memory." if _refused(drawn) else "")
+        + ("" if all(one.measured for one in drawn) else f" {chart.FORECASTS}")
         + chart.shown([one.name for one in found], "series")
     )
     return Plot(
@@ -69,10 +70,10 @@ def _chart(unit: str, drawn: Sequence[Series], rates: Sequence[float]) -> Any:
     base = altair.Chart(chart.table(_rows(drawn))).encode(x=x)
     colour = chart.colour(names)
     layers = [
-        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(y=y, color=colour),
+        base.mark_line(strokeWidth=1.5, opacity=0.6).encode(y=y, color=colour, strokeDash=chart.dashes()),
         base.mark_rule(strokeWidth=2).encode(y=altair.Y("low:Q"), y2="high:Q", color=colour),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            y=y, color=colour, shape=chart.shape(names), tooltip=_tooltip(unit)
+        base.mark_point(filled=True, size=70).encode(
+            y=y, color=colour, opacity=chart.opacities(), shape=chart.shape(names), tooltip=_tooltip(unit)
         ),
         base.mark_text(dy=-14, fontWeight="bold").encode(y=y, text="mark:N"),
     ]
@@ -91,6 +92,7 @@ def _tooltip(unit: str) -> list[Any]:
 
     return [
         altair.Tooltip("series:N"),
+        altair.Tooltip("kind:N"),
         altair.Tooltip("batch:Q", title="batch per device", format=","),
         altair.Tooltip("rate:Q", title=f"{unit}/s", format=",.4~g"),
         altair.Tooltip("low:Q", title="lower end", format=",.4~g"),
@@ -100,9 +102,12 @@ def _tooltip(unit: str) -> list[Any]:
 
 
 def _rows(drawn: Sequence[Series]) -> list[dict[str, Any]]:
+    from trainbench.report.page import chart
+
     return [
         {
             "series": one.name,
+            "kind": chart.kind(one.measured),
             "batch": point.batch,
             "rate": point.rate,
             "low": point.low,
