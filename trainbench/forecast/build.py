@@ -1,0 +1,149 @@
+"""From a configuration and a target to what the target's compiler says of the training step."""
+
+import dataclasses
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainbench.errors import ExitCode, UserError
+from trainbench.forecast import cache, libtpu
+from trainbench.forecast.messages import LOG, Facts, Reply, Request
+from trainbench.forecast.program import Outcome, Program
+from trainbench.forecast.targets import ONE_CHIP, Target
+from trainbench.processes import batch_search, child
+from trainbench.results.record import Auto
+
+# Of the compiler's last words, where it broke down.
+SHOWN_LINES = 5
+
+MODULE = "trainbench.forecast.compiling"
+
+
+class CompilerFailed(Exception):
+    """The target's compiler broke down over a program: neither the user's mistake nor a lack of memory."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A training step for a target, and what the target's compiler says of it."""
+
+    target: Target
+    facts: Facts
+    outcome: Outcome
+
+    @property
+    def program(self) -> Program | None:
+        """None where the step doesn't fit into the memory of the target's devices."""
+        return self.outcome if isinstance(self.outcome, Program) else None
+
+
+Compile = Callable[[Mapping[str, Any], Target], Build]
+
+
+def compiled(tree: Mapping[str, Any], target: Target) -> Build:
+    """The step that `tree` describes, compiled for the target; from the cache where it was compiled before.
+
+    Args:
+      tree: a composed configuration; its batch size is a number or "default".
+
+    Raises:
+      UserError: the configuration is wrong, the target can't be compiled for, or libtpu is absent or too old.
+      CompilerFailed: it broke down.
+      KeyboardInterrupt: the user stopped it.
+    """
+    _check_made(target)
+    libtpu.check_installed()
+    with tempfile.TemporaryDirectory(prefix="trainbench-") as scratch:
+        reply, log = Path(scratch, "reply.json"), Path(scratch, "compiler.log")
+        environment = {**libtpu.ENVIRONMENT, LOG: str(log)}
+        with reply.open("wb") as output:
+            process = child.start([], output.fileno(), module=MODULE, environment=environment)
+            _ask(process, Request(tree=dict(tree), target=target.name))
+            code = child.wait(process)
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        return _read(target, code, reply.read_text(), log.read_text(errors="replace") if log.exists() else "")
+
+
+def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build:
+    """The build of the largest batch that the compiler lets fit, with the reason among its autos.
+
+    Each batch that is tried is a compilation. Where not even one sample fits, that is the build.
+
+    Args:
+      tree: a composed configuration; the search begins at the default batch size.
+      compile_: what builds; raises as `compiled` does.
+    """
+    builds: dict[int, Build] = {}
+
+    def probe(batch: int | None) -> batch_search.Fit:
+        build = compile_({**tree, "batch_size": "default" if batch is None else batch}, target)
+        builds[build.facts.workload.batch_size] = build
+        return _fit(build)
+
+    try:
+        batch, reason = batch_search.fitting_batch(probe)
+    except batch_search.Stopped:
+        return builds[min(builds)]
+    build = builds[batch]
+    chosen = build.facts.autos | {"batch_size": Auto(value=batch, reason=reason)}
+    return dataclasses.replace(build, facts=build.facts.model_copy(update={"autos": chosen}))
+
+
+def built(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build:
+    """`compiled`, or for `batch_size=auto` the `largest`."""
+    if tree["batch_size"] == batch_search.AUTO:
+        return largest(tree, target, compile_)
+    return compile_(tree, target)
+
+
+def _check_made(target: Target) -> None:
+    if target.platform != "tpu":
+        kind = "a GPU" if target.platform == "gpu" else "a CPU"
+        raise UserError(
+            f"target={target.name} is {kind}; forecasts are not made for those yet",
+            allowed=f"TPUs: {', '.join(ONE_CHIP)} and their slices",
+            fix="target=v6e-1",
+        )
+
+
+def _ask(process: subprocess.Popen[bytes], request: Request) -> None:
+    assert process.stdin is not None
+    # One that died at once is noticed by its exit code.
+    with suppress(BrokenPipeError):
+        process.stdin.write(request.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+
+
+def _read(target: Target, code: int, text: str, log: str) -> Build:
+    """What the process left when it ended with `code`."""
+    if code != ExitCode.OK or not text:
+        words = " | ".join(log.strip().splitlines()[-SHOWN_LINES:])
+        raise CompilerFailed(f"the process that compiles for {target.name} ended with code {code}: {words}")
+    reply = Reply.model_validate_json(text)
+    if reply.mistake is not None:
+        raise UserError(reply.mistake.problem, allowed=reply.mistake.allowed, fix=reply.mistake.fix)
+    if reply.facts is None:
+        raise CompilerFailed(f"the compiler for {target.name} failed {reply.failure}")
+    outcome = cache.load(Path(reply.facts.entry))
+    if outcome is None:
+        raise CompilerFailed(f"the compiled program is gone from the cache: {reply.facts.entry}")
+    return Build(target, reply.facts, outcome)
+
+
+def _fit(build: Build) -> batch_search.Fit:
+    """As `batch_search` wants it. The sizes of programs that are too large are of another kind: left out."""
+    work, program = build.facts.workload, build.program
+    return {
+        "platform": build.target.platform,
+        "batch_size": work.batch_size,
+        "gradient_accumulation": work.gradient_accumulation,
+        "flops_per_sample": work.flops_per_sample,
+        "needed_bytes": program.memory.peak_bytes if program else None,
+        "available_bytes": build.outcome.available_bytes,
+        "fits": program is not None,
+    }

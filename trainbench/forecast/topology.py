@@ -1,0 +1,51 @@
+"""The devices of a TPU that isn't there, as libtpu describes them to JAX."""
+
+from importlib import metadata
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from trainbench.errors import UserError, first_line
+from trainbench.forecast.targets import Target
+from trainbench.hardware.chips import lookup
+from trainbench.training.device import Devices
+
+# As libtpu 0.0.52 words them.
+UNKNOWN_GENERATION = "Invalid TPU external name"
+HELD = "libtpu multi-process lockfile"
+
+
+def devices(target: Target) -> Devices:
+    """All devices of the target; programs can be compiled for them, but not run.
+
+    Raises:
+      UserError: this libtpu doesn't know the target, or another process holds libtpu for itself.
+    """
+    try:
+        description = topologies.get_topology_desc(
+            platform="tpu", topology_name=target.topology, **target.options
+        )
+    except jax.errors.JaxRuntimeError as error:
+        raise _explained(error, target) or error from None
+    handles: tuple[Any, ...] = tuple(description.devices)
+    kind = handles[0].device_kind
+    return Devices(handles, "tpu", kind, lookup(kind, cores_per_device=handles[0].num_cores))
+
+
+def _explained(error: Exception, target: Target) -> UserError | None:
+    """What libtpu says as the user can act on it; None for what is not the user's to mend."""
+    said = first_line(error)
+    if UNKNOWN_GENERATION in said:
+        return UserError(
+            f"target={target.name} is unknown to libtpu {metadata.version('libtpu')}: {said}",
+            allowed="a libtpu that is newer than the TPU",
+            fix="pip install --upgrade libtpu",
+        )
+    if HELD in said:
+        return UserError(
+            f"another process holds libtpu and does not share it: {said}",
+            allowed="one process at a time, where the other did not set ALLOW_MULTIPLE_LIBTPU_LOAD=1",
+            fix="wait until that process has ended",
+        )
+    return None
