@@ -3,9 +3,10 @@
 import json
 import sys
 
+import jax
 import pytest
 
-from trainbench import cli
+from trainbench import cli, fitting, run
 
 
 @pytest.fixture
@@ -42,6 +43,26 @@ def test_a_batch_that_does_not_fit_is_out_of_memory(fits):
     assert output.startswith("fits         no")
     assert "reason" in output
     assert "GiB" in output
+
+
+def test_a_compiler_that_refuses_says_that_it_does_not_fit(fits, monkeypatch):
+    def refuse(*arguments, **options):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+
+    monkeypatch.setattr(run.aot, "compile_function", refuse)
+    code, output, _ = fits("batch_size=4", "--json")
+    fit = json.loads(output)
+    assert code == 3
+    assert (fit["fits"], fit["needed_bytes"]) == (False, None)
+    assert "memory space hbm" in fit["reason"]
+
+
+def test_a_figure_that_is_to_be_reproduced_decides_what_is_compiled(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setattr(fitting, "compile_and_show", lambda tree, as_json: asked.append(tree) or 0)
+    assert cli.main(["fits", "reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch"]) == 0
+    assert asked[0]["model"]["name"] == "vit_ti16"
 
 
 @pytest.mark.parametrize("arguments", [["batch_size=0"], ["batch_size=auto"], ["-m", "seed=1,2"], ["--jsno"]])

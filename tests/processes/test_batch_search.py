@@ -1,5 +1,6 @@
 """`batch_size=auto` and `batch_size=best`, with a compiler and runs that are faked."""
 
+import io
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from tests.sweeping import Processes
 from trainbench import cli
 from trainbench.processes import batch_search, child
-from trainbench.processes.batch_search import Stopped, fitting_batch, rounded_down
+from trainbench.processes.batch_search import fitting_batch, rounded_down
 from trainbench.results import store
 
 MIB = 2**20
@@ -45,11 +46,10 @@ class Compiler:
 @pytest.mark.parametrize("parts", [1, 4, 6])
 def test_the_largest_batch_that_fits_is_found_to_a_sixteenth_in_a_few_compilations(available, parts):
     compiler = Compiler(available, parts=parts, default=252)
-    if available < 500 + 10 * parts:
-        with pytest.raises(Stopped):
-            fitting_batch(compiler)
-        return
     batch, reason = fitting_batch(compiler)
+    if available < 500 + 10 * parts:
+        assert (batch, reason) == (parts, "by the compiler not even the smallest batch fits")
+        return
     largest = (available - 500) // 10 // parts * parts
     assert batch <= largest
     assert batch % parts == 0
@@ -78,10 +78,14 @@ def test_a_compiler_that_refuses_without_a_number_is_searched_all_the_same():
     assert 650 - batch <= 650 / 8
 
 
-def test_when_not_even_one_sample_fits_it_is_out_of_memory():
-    with pytest.raises(Stopped) as stopped:
-        fitting_batch(Compiler(100))
-    assert stopped.value.code == 3
+@pytest.mark.parametrize("kind", ["auto", "best"])
+def test_when_not_even_one_sample_fits_running_proves_it_and_the_record_says_so(searched, kind):
+    processes = Processes({"1": "oom"})
+    code, result, output, _ = searched(Compiler(100), processes, f"batch_size={kind}")
+    assert code == 3
+    assert processes.values("batch_size") == ["1"]
+    assert result.status == "oom"
+    assert "OUT OF MEMORY" in output
 
 
 def test_a_cpu_stops_at_steps_that_it_can_bear():
@@ -121,6 +125,13 @@ def searched(tmp_path, monkeypatch, capsys):
         return code, store.read(file) if file.exists() else None, *capsys.readouterr()
 
     return run
+
+
+class _Ended:
+    """A process that has ended and printed this."""
+
+    def __init__(self, output):
+        self.stdout = io.BytesIO(output)
 
 
 def _batch(arguments):
@@ -213,7 +224,37 @@ def test_a_process_that_ends_early_ends_the_search(searched, ending, code):
     ended, result, _, errors = searched(Compiler(10_740), Processes({"1024": ending}), "batch_size=auto")
     assert ended == code
     assert result is None
+    assert "batch_size=auto was not found: batch_size=1024: " in errors
     assert "Traceback" not in errors
+
+
+def test_an_earlier_result_is_not_taken_for_that_of_a_search_that_ended_early(searched, tmp_path):
+    searched(Compiler(10_740), Processes(), "batch_size=auto", "seed=1")
+    code, result, _, _ = searched(Compiler(10_740), Processes({"1024": "dies"}), "batch_size=auto", "seed=2")
+    assert code == 1
+    assert result is None
+    assert (tmp_path / "out" / store.PREVIOUS_FILE).exists()
+
+
+def test_no_batch_is_compiled_twice(searched):
+    compiler = Compiler(10_740)
+    searched(compiler, Processes(rate=RATES.__getitem__), "batch_size=best")
+    assert len(compiler.asked) == len(set(compiler.asked))
+
+
+def test_a_compilation_that_is_killed_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setattr(child, "start", lambda *asked: _Ended(b""))
+    monkeypatch.setattr(child, "wait", lambda process: -9)
+    assert cli.main(["batch_size=auto", "hydra.run.dir=out"]) == 1
+    assert "the compilation ended with code -9" in capsys.readouterr().err
+
+
+def test_the_record_of_a_search_is_configured_as_its_runs_were(searched):
+    """`reproduce` stands for further overrides, which only the processes of the search work out."""
+    _, result, _, _ = searched(Compiler(10_740), Processes(), "batch_size=auto", "seed=5")
+    assert result.config == {"batch_size": "auto", "seed": 5}
 
 
 def test_an_interrupted_search_goes_on_in_the_same_directory(searched):
@@ -238,12 +279,9 @@ def test_the_search_passes_everything_else_on(searched, tmp_path):
 
 
 def test_a_device_that_does_not_say_its_memory_is_a_clear_screen(tmp_path, monkeypatch, capsys):
-    class Answer:
-        stdout = type("Pipe", (), {"read": lambda self: json.dumps({"available_bytes": None}).encode()})()
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trainbench"])
-    monkeypatch.setattr(child, "start", lambda *asked: Answer())
+    monkeypatch.setattr(child, "start", lambda *asked: _Ended(json.dumps({"available_bytes": None}).encode()))
     monkeypatch.setattr(child, "wait", lambda process: 0)
     assert cli.main(["batch_size=auto", "hydra.run.dir=out"]) == 2
     assert "-m batch_size=32,64,128,256" in capsys.readouterr().err

@@ -74,14 +74,14 @@ def _data(part):
 def test_a_mixture_has_every_section_in_order(no_vega):
     text = made(many.mixture(), (SKIPPED,))
     assert re.findall(r'<section id="([a-z]+)"', text) == [
-        *("summary", "throughput", "results", "steps", "published", "roofline", "memory", "compile"),
-        *("input", "loss", "scaling", "environment", "troubles", "warnings", "skipped"),
+        *("summary", "throughput", "results", "steps", "published", "roofline", "trace", "memory"),
+        *("compile", "input", "loss", "scaling", "environment", "troubles", "warnings", "skipped"),
     ]
 
 
 def test_sections_with_nothing_to_show_are_absent(no_vega):
     assert Reader(made([examples.failed_early()])).ids() == {"summary", "results", "troubles"}
-    assert not Reader(made([examples.ok_gpu()])).ids() & {"input", "scaling", "troubles", "skipped"}
+    assert not Reader(made([examples.ok_gpu()])).ids() & {"input", "scaling", "trace", "troubles", "skipped"}
 
 
 def test_a_page_without_plots_needs_no_library():
@@ -189,6 +189,75 @@ def test_the_roofline_places_a_run_under_the_peak_and_the_bandwidth_of_its_chip(
     # 6.1e12 FLOPs / 1.1e11 bytes; 6.27e12 FLOPs in 64 / (2800 * 64 / 72) s
     assert "244 TFLOP/s at 55.5 FLOP/byte" in line
     assert "memory bandwidth" in line
+
+
+def section(results, id):
+    return next(one for one in document.sections(many.collection(results)) if one.id == id)
+
+
+def test_the_longest_operations_of_the_newest_traced_runs_are_drawn_and_listed():
+    results = [
+        many.changed(many.point(examples.ok_gpu(), number, 64), trace=many.trace()) for number in range(6)
+    ]
+    found = section([*results, many.changed(results[0], id="none", trace=None)], "trace")
+    assert "the newest 4 of 6 traced runs" in found.paragraphs[0]
+    assert [number for number, _ in found.numbers] == ["93.1 %"] * 4
+    assert len(found.plots) == len(found.tables) == 4
+    assert found.plots[0].lines[0] == "1. convolution.3 (convolution): 22.5 ms per step, 25.0 %"
+    assert [cell.text for cell in found.tables[0].rows[1]] == [
+        *("2. fusion.12", "loop fusion", "11.2 ms", "12.5 %", "2.00"),
+        "jit(step)/jvp(Model)/fusion.12/dot_general",
+    ]
+
+
+def test_more_kinds_of_operations_than_colours_end_as_other_ones():
+    names = [f"kind-{number}" for number in range(11)]
+    found = section([many.changed(examples.ok_gpu(), trace=many.trace(*names))], "trace")
+    kinds = [row["kind"] for row in inline(found.plots[0].chart.to_dict())]
+    assert kinds == [*names[:7], *["other"] * 4]
+
+
+def test_a_trace_that_could_not_be_read_says_how_busy_the_device_was_if_that_is_known():
+    unread = many.trace(busy=None).model_copy(update={"operations": ()})
+    found = section([many.changed(examples.ok_gpu(), trace=unread)], "trace")
+    assert found.numbers[0][0] == "n/a"
+    assert found.plots == found.tables == ()
+
+
+def test_forecasts_are_told_from_measurements_in_the_summary_the_table_and_the_plots():
+    results = many.two_models()
+    found = {one.id: one for one in document.sections(many.collection(results))}
+    assert "14 results: 9 ok, 3 forecast, 1 oom, 1 failed." in found["summary"].paragraphs[0]
+    rows = [[cell.text for cell in row[:2]] for row in found["results"].tables[0].rows]
+    assert rows.count(["forecast · a · TPU v6 lite", "forecast"]) == 3
+    for id in ("throughput", "memory"):
+        (plot,) = found[id].plots
+        assert "Forecasts are no measurements" in plot.caption
+        kinds = {(row["series"], row["kind"]) for row in inline(plot.chart.to_dict()) if "kind" in row}
+        assert kinds == {
+            ("forecast · a · TPU v6 lite", "forecast"),
+            ("a · NVIDIA H100 80GB HBM3", "measured"),
+            ("b · NVIDIA H100 80GB HBM3", "measured"),
+        }
+    assert not any("forecast" in line for line in found["troubles"].lines)
+    titles = [plot.title for plot in found["published"].plots]
+    assert [title.partition(" ")[0] for title in titles] == ["forecast", "b", "a"]
+    assert found["published"].plots[0].lines
+    assert "this forecast: TPU v6 lite" in str(found["published"].plots[0].chart.to_dict())
+
+
+def test_the_caption_of_the_memory_names_the_axis_that_the_limit_asks_for():
+    small = section([many.point(examples.ok_gpu(), 1, 1)], "memory").plots[0]
+    large = section([many.point(examples.ok_gpu(), 1, 64)], "memory").plots[0]
+    assert "GiB (logarithmic)" in small.caption
+    assert "GiB (from zero)" in large.caption
+
+
+def test_a_page_of_forecasts_alone_still_says_so():
+    found = document.sections(many.collection([many.forecast(many.point(examples.ok_gpu(), 1, 64))]))
+    by_id = {one.id: one for one in found}
+    assert by_id["throughput"].plots[0].lines[0].startswith("forecast · resnet50, batch 64: ")
+    assert not {"roofline", "steps", "troubles"} & set(by_id)
 
 
 def test_scaling_is_relative_to_the_fewest_devices():

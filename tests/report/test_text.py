@@ -58,6 +58,18 @@ def test_series_by_batch_size_name_the_best_and_the_knee():
     assert rows[6].endswith("out of memory")
 
 
+def test_traced_runs_have_a_line():
+    out = written([many.changed(examples.ok_gpu(), trace=many.trace())])
+    line = "traced: resnet50 · batch 256: top ops: convolution.3 25.0 %, fusion.12 12.5 %, fusion.7 6.2 % · "
+    assert line + "device busy 93.1 %" in " ".join(out.split())
+
+
+def test_a_forecast_says_so_in_its_name_and_its_status():
+    out = written([many.forecast(many.point(examples.ok_gpu(), 1, 64))])
+    (row,) = (line for line in out.splitlines() if line.startswith("forecast"))
+    assert row.split()[:5] == ["forecast", "·", "resnet50", "forecast", "64"]
+
+
 def test_a_failed_run_is_a_row_without_figures():
     out = written([examples.failed_early()])
     (row,) = (line for line in out.splitlines() if line.startswith("no model"))

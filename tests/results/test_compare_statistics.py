@@ -148,6 +148,17 @@ def test_the_spread_between_runs_counts_and_not_only_that_between_blocks():
     assert np.mean([declared(of_two_runs(*pair)) for pair in alone[:200]]) > 0.2
 
 
+@pytest.mark.parametrize("counts", [(2, 2), (3, 3), (2, 10), (3, 10), (30, 2)])
+def test_unequal_counts_of_runs_raise_at_most_one_alarm_in_a_hundred(counts):
+    """Two or three runs that lie close by chance must not count as a sure side: Welch's test alone would."""
+    rng = np.random.default_rng(counts)
+    base, new = (np.exp(0.03 * rng.standard_normal((2 * RUNS, count))) for count in counts)
+    pairs = list(zip(base, new, strict=True))
+    assert sum(declared(of_repeats(*pair)) for pair in pairs) <= FALSE_ALARMS * len(pairs)
+    if counts == (2, 10):
+        assert sum(declared(between(*map(of_runs, pair))) for pair in pairs) > 3 * FALSE_ALARMS * len(pairs)
+
+
 def test_one_run_against_several_is_one_more_draw():
     rng = np.random.default_rng(7)
     runs = np.exp(0.02 * rng.standard_normal((RUNS, 6)))

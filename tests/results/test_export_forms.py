@@ -84,7 +84,7 @@ def test_mlperf_lines_carry_settings_and_figures_under_the_formats_own_keys(tmp_
 def test_an_mlperf_log_claims_no_submission(tmp_path):
     lines = parsed(tmp_path, examples.ok_gpu())
     assert "not an MLPerf result" in lines[0].value["metadata"]["note"]
-    claimed = {line.key for line in lines} & {constants.RUN_START, constants.RUN_STOP, constants.RUN_STOP}
+    claimed = {line.key for line in lines} & {constants.RUN_START, constants.RUN_STOP}
     assert not claimed
     assert not any(line.key.startswith("submission") for line in lines)
 
@@ -141,11 +141,19 @@ def test_other_conditions_are_another_benchmark():
         changed(workload=work.model_copy(update={"batch_size": 128})),
         changed(workload=work.model_copy(update={"gradient_accumulation": 4})),
         changed(workload=work.model_copy(update={"image_size": 160})),
+        changed(timing=examples.TIMING.model_copy(update={"steps_per_call": 8})),
+        *(
+            changed(
+                workload=work.model_copy(update={"model": "resnet50 (modified: width)"}),
+                config={"model": {"architecture": {"width": width}}},
+            )
+            for width in (32, 48)
+        ),
         changed(kind="forecast"),
         examples.ok_cpu(),
     ]
     names = {one["name"] for one in dashboard([examples.ok_gpu(), *others], "github")}
-    assert len([name for name in names if name.endswith("throughput")]) == 6
+    assert len([name for name in names if name.endswith("throughput")]) == 9
 
 
 def test_runs_that_are_not_ok_and_compilers_that_were_not_asked_give_no_figure():

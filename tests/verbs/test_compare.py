@@ -80,6 +80,27 @@ def test_json_and_markdown_go_to_files_or_to_the_terminal(sides, tmp_path, capsy
     assert run(sides["base"], sides["slow"], "--json", "-", "--markdown", "-") == 2
 
 
+def test_what_is_written_spares_the_results_and_one_another(sides, tmp_path, capsys):
+    result = next(sides["base"].rglob("result.json"))
+    before = result.read_bytes()
+    both = tmp_path / "both"
+    assert run(sides["base"], sides["slow"], "--json", result) == 2
+    assert run(sides["base"], sides["slow"], "--json", both, "--markdown", both) == 2
+    assert run(sides["base"], sides["slow"], "--markdown", tmp_path) == 2
+    assert result.read_bytes() == before
+    assert not both.exists()
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "is one of the results" in shown
+    assert "would both go to" in shown
+    assert "is a directory" in shown
+
+
+def test_runs_on_another_number_of_devices_are_said_to_be_so(sides, tmp_path, capsys):
+    eight = timed(0.1, seed=2, hardware={"device_count": 8, "chip_count": 8})
+    assert run(sides["base"], written(tmp_path / "eight", [eight])) == 2
+    assert "the most alike differ in device count 1 → 8" in " ".join(capsys.readouterr().err.split())
+
+
 def test_comparing_files_needs_no_jax():
     code = "import sys; from trainbench.verbs import compare; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

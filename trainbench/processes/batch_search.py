@@ -5,6 +5,7 @@ Every compilation and every run is a process of its own, whose result stays in a
 """
 
 import dataclasses
+import functools
 import json
 import math
 import subprocess
@@ -43,31 +44,40 @@ Attempt = Callable[[int], child.Outcome]
 class Stopped(Exception):
     """A process of the search ended in a way that ends the search; the exit code is that of the search."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
         self.code = ExitCode(code) if code in tuple(ExitCode) else ExitCode.FAILED_CHECK
 
 
 def search_and_show(
-    asked: Sequence[str], own: Sequence[str], tree: Mapping[str, Any], directory: Path, command: str
+    asked: Sequence[str], config_dir: str | None, kind: str, directory: Path, command: str
 ) -> ExitCode:
     """Search, write the result of the batch that was found into `directory`, and print its summary.
 
     Args:
       asked: the overrides, `batch_size=auto` or `batch_size=best` among them.
-      own: further arguments of every process.
-      tree: what Hydra composed of `asked`.
+      config_dir: where the user's own configurations are.
+      kind: "auto" or "best".
 
     Raises:
       UserError: the device does not say how much memory it has, or `directory` cannot be written to.
     """
-    kind = str(tree["batch_size"])
+    own = [f"--config-dir={config_dir}"] if config_dir else []
     others = [
         override for override in asked if override not in OVERRIDES and "hydra.run.dir=" not in override
     ]
-    folder = Sweep(tuple(asked), frozenset({"batch_size"}), directory, None, here=True, goes_on=False)
+    folder = Sweep(
+        asked=tuple(asked),
+        varied=frozenset({"batch_size"}),
+        directory=directory,
+        points=None,
+        here=True,
+        goes_on=False,
+        configurations=sweep_plan.digest(config_dir),
+    )
     tried: list[tuple[str, ...]] = []
 
+    @functools.cache
     def probe(batch: int | None) -> Fit:
         _say(f"batch_size={kind}: compiling {'the default batch' if batch is None else f'batch {batch}'}")
         return _fit([*others, *own, f"batch_size={'default' if batch is None else batch}"])
@@ -78,13 +88,15 @@ def search_and_show(
 
     try:
         with sweep.alone(folder):
+            store.set_aside(directory)
             search = _largest if kind == AUTO else _best
             outcome, reason = search(probe, attempt)
             sweep_plan.note(folder, finished=True)
             if kind == BEST:
                 print(sweep.summary(dataclasses.replace(folder, points=tuple(reversed(tried)))))
-            return _finish(outcome, reason, tree, directory, command)
+            return _finish(outcome, reason, kind, directory, command)
     except Stopped as stopped:
+        _say(f"batch_size={kind} was not found: {stopped}")
         return stopped.code
 
 
@@ -98,7 +110,7 @@ def _fit(arguments: Sequence[str]) -> Fit:
     text = process.stdout.read()
     code = child.wait(process)
     if code not in (ExitCode.OK, ExitCode.OUT_OF_MEMORY):
-        raise Stopped(code)
+        raise Stopped(code, f"the compilation ended with code {code}")
     fit: Fit = json.loads(text.splitlines()[-1])
     if fit["available_bytes"] is None:
         raise UserError(
@@ -110,10 +122,9 @@ def _fit(arguments: Sequence[str]) -> Fit:
 
 
 def _run(folder: Sweep, overrides: Sequence[str], own: Sequence[str]) -> child.Outcome:
-    sweep.run_point(folder, overrides, own)
-    outcome = sweep.ended(folder, overrides)
+    outcome = sweep.run_point(folder, overrides, own)
     if outcome.result is None or outcome.interrupted:
-        raise Stopped(outcome.code or ExitCode.FAILED_CHECK)
+        raise Stopped(outcome.code, f"{folder.label(overrides)}: {outcome.note or 'stopped by the user'}")
     return outcome
 
 
@@ -121,10 +132,7 @@ def fitting_batch(probe: Probe) -> tuple[int, str]:
     """The largest batch that the compiler lets fit, to within 1/16, and why not a larger one.
 
     Memory grows in proportion to the batch above a constant part, so two compilations tell about where it
-    ends; further ones make sure.
-
-    Raises:
-      Stopped: not even a batch of one fits.
+    ends; further ones make sure. Where not even the smallest batch fits, it is that one: running proves it.
     """
     first = probe(None)
     parts = int(first["gradient_accumulation"])
@@ -132,7 +140,7 @@ def fitting_batch(probe: Probe) -> tuple[int, str]:
     while not any(fit["fits"] for fit in known.values()):
         smaller = rounded_down(min(known) // 2, parts)
         if smaller == 0:
-            raise Stopped(ExitCode.OUT_OF_MEMORY)
+            return parts, "by the compiler not even the smallest batch fits"
         known[smaller] = probe(smaller)
     most = _most_for_a_cpu(first, parts)
     for _ in range(MOST_COMPILATIONS):
@@ -259,16 +267,15 @@ def _knee_reason(chosen: int, rates: Mapping[int, float], outcome: child.Outcome
     )
 
 
-def _finish(
-    outcome: child.Outcome, reason: str, tree: Mapping[str, Any], directory: Path, command: str
-) -> ExitCode:
+def _finish(outcome: child.Outcome, reason: str, kind: str, directory: Path, command: str) -> ExitCode:
     """Write the chosen run's record as that of the search, which names the choice and its reason."""
     found = outcome.result
     assert found is not None
     batch = found.workload.batch_size if found.workload else None
+    config = dict(found.config) | {"batch_size": kind}
     autos = {"batch_size": Auto(value=batch, reason=reason)}
     autos |= {name: auto for name, auto in found.autos.items() if name not in autos}
-    result = found.model_copy(update={"autos": autos, "config": dict(tree), "command": command})
+    result = found.model_copy(update={"autos": autos, "config": config, "command": command})
     path = store.write(result, directory)
     for line in console.closing(result, path):
         print(line)

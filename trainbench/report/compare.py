@@ -22,7 +22,8 @@ from trainbench.results.compare_statistics import FALSE_ALARMS
 
 WIDTH = 100
 COLUMNS = ("what", "base", "new", "new / base", "verdict")
-_VERDICT_WIDTH = 21
+_VERDICT_WIDTH = len("can't tell below 99.9 %")
+_LEAST_LABEL = 12
 _FIRST = 5
 # Ends of an interval, as a ratio, beyond which it says no more than that nothing is known.
 _NEAR_NOTHING = 0.01
@@ -83,6 +84,8 @@ def text(said: Words, width: int = WIDTH) -> str:
             overflow="fold",
             no_wrap=right or title == "new / base",
             min_width=_VERDICT_WIDTH if title == "verdict" else None,
+            # Else rich narrows the verdict too, in the middle of its number.
+            max_width=max(_LEAST_LABEL, width - _taken(said.rows)) if title == "what" else None,
         )
     for row in said.rows:
         # Text, as brackets in a name would be taken for markup in a plain string.
@@ -93,6 +96,12 @@ def text(said: Words, width: int = WIDTH) -> str:
             lines += ["", f"{title}:", *_wrapped(items, width)]
     last = [part for line in said.last for part in textwrap.wrap(line, width)]
     return "\n".join([*lines, "", *last])
+
+
+def _taken(rows: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that all but the label need, with the blanks between them."""
+    numbers = sum(max((len(row[place]) for row in rows), default=0) for place in (1, 2, 3))
+    return numbers + _VERDICT_WIDTH + 2 * len(COLUMNS)
 
 
 def _wrapped(items: Iterable[str], width: int) -> Iterator[str]:
@@ -112,12 +121,13 @@ def _plain(table: Table, width: int) -> str:
 
 def _rows(label: str, one: Compared) -> Iterator[tuple[str, str, str, str, str]]:
     """The pair's speed or its failure first; then each other metric that changed."""
-    if one.status != "shown":
+    failed = one.status != "shown"
+    if failed:
         yield label, _outcome(one.pair.base.results), _outcome(one.pair.new.results), "-", _broken(one)
     else:
         yield label, *_cells(one.speed, one.pair), verdict(one.speed)
     for judged in one.judged:
-        if judged is not one.speed and judged.verdict in ("regression", "improvement"):
+        if (failed or judged is not one.speed) and judged.verdict in ("regression", "improvement"):
             yield f"  {judged.metric.name}", *_cells(judged, one.pair), verdict(judged)
 
 
@@ -187,8 +197,10 @@ def verdict(judged: Judged) -> str:
         return f"can't tell below {percent(judged.detectable)}"
     if judged.verdict == "same":
         return f"same within {percent(_widest(judged))}" if judged.interval else "same"
-    if judged.verdict in ("shown", "changed") or judged.ratio is None:
+    if judged.verdict in ("shown", "changed"):
         return judged.reason or "not judged"
+    if judged.ratio is None or judged.metric.test == "bounds":
+        return judged.verdict
     change = percent(abs(judged.ratio - 1))
     if judged.metric.unit == "samples_per_s":
         return f"{change} slower" if judged.verdict == "regression" else f"{change} faster"

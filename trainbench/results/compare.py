@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,8 +42,9 @@ class Judged:
 
     @property
     def ratio(self) -> float | None:
-        """new / base; None where one is missing or 0."""
-        return self.new / self.base if self.new is not None and self.base else None
+        """new / base; None where one is missing or base is 0, or next to it."""
+        ratio = self.new / self.base if self.new is not None and self.base else math.inf
+        return ratio if math.isfinite(ratio) else None
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,20 @@ class _Level:
     threshold: float
 
 
+# Of one pair: the tested difference of each metric; None where there is nothing to test with.
+_Differences = Mapping[Metric, tests.Difference | None]
+
+
 def compare(pairs: Sequence[Pair], threshold: float = THRESHOLD) -> tuple[Compared, ...]:
     """Each pair judged; all tests together give a false alarm in at most `FALSE_ALARMS` of comparisons.
 
     Args:
       threshold: the least change that counts, as a fraction, for metrics without one of their own.
     """
-    level = _Level(tests.FALSE_ALARMS / max(1, _count_tests(pairs)), threshold)
-    return tuple(_compare(pair, level) for pair in pairs)
+    differences = [{metric: _difference(metric, pair) for metric in METRICS} for pair in pairs]
+    count = sum(one is not None for of_pair in differences for one in of_pair.values())
+    level = _Level(tests.FALSE_ALARMS / max(1, count), threshold)
+    return tuple(_compare(pair, of_pair, level) for pair, of_pair in zip(pairs, differences, strict=True))
 
 
 def exit_code(compared: Sequence[Compared]) -> ExitCode:
@@ -102,15 +109,11 @@ def exit_code(compared: Sequence[Compared]) -> ExitCode:
     return ExitCode.OK if any(one.verdicts for one in compared) else ExitCode.USER_ERROR
 
 
-def _count_tests(pairs: Sequence[Pair]) -> int:
-    found = [_difference(metric, pair) for pair in pairs for metric in METRICS]
-    return sum(difference is not None for difference in found)
-
-
-def _compare(pair: Pair, level: _Level) -> Compared:
-    judged = tuple(_judge(metric, pair, level) for metric in METRICS)
+def _compare(pair: Pair, differences: _Differences, level: _Level) -> Compared:
+    judged = tuple(_judge(metric, pair, difference, level) for metric, difference in differences.items())
     status, reason = _status(pair)
-    warnings = [*_program_warnings(judged), *_run_warnings(pair), *environment.mixed(pair)]
+    some = [f"some runs broke. {reason}"] if status == "shown" and reason else []
+    warnings = [*some, *_program_warnings(judged), *_run_warnings(pair), *environment.mixed(pair)]
     return Compared(pair, judged, status, reason, tuple(environment.differences(pair)), tuple(warnings))
 
 
@@ -144,7 +147,7 @@ def _broken(side: Side) -> str:
     return words[0] if count == 1 else f"{words[0]} ({len(words)} of {count} runs)"
 
 
-def _judge(metric: Metric, pair: Pair, level: _Level) -> Judged:
+def _judge(metric: Metric, pair: Pair, difference: tests.Difference | None, level: _Level) -> Judged:
     base, new = (_values(metric, side) for side in (pair.base, pair.new))
     known = Judged(metric, _middle(metric, base), _middle(metric, new), "shown")
     if known.base is None or known.new is None:
@@ -157,9 +160,8 @@ def _judge(metric: Metric, pair: Pair, level: _Level) -> Judged:
         case "exact":
             return _exact(known, level)
         case "bounds":
-            return _bounds(known, pair)
+            return _bounds(known, pair, level)
         case "blocks" | "repeats":
-            difference = _difference(metric, pair)
             return _tested(known, difference, level) if difference else _as(known, "shown", _untested(metric))
 
 
@@ -168,11 +170,19 @@ def _middle(metric: Metric, values: Sequence[float]) -> float | None:
     if not values:
         return None
     logarithmic = metric.test in ("blocks", "repeats") and min(values) > 0
-    return statistics.geometric_mean(values) if logarithmic else statistics.median(values)
+    middle = statistics.geometric_mean(values) if logarithmic else statistics.median(values)
+    return middle if math.isfinite(middle) else None
 
 
 def _values(metric: Metric, side: Side) -> list[float]:
-    return [value for result in _usable(side) if (value := metric.read(result)) is not None]
+    """The metric in each run that has it."""
+    return [value for result in _usable(side) if (value := _read(metric, result)) is not None]
+
+
+def _read(metric: Metric, result: Result) -> float | None:
+    """None also for a speed that no number holds, as that of a step of next to no time."""
+    value = metric.read(result)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _as(judged: Judged, verdict: Verdict, reason: str = "") -> Judged:
@@ -202,10 +212,10 @@ def _difference(metric: Metric, pair: Pair) -> tests.Difference | None:
 def _of_blocks(metric: Metric, pair: Pair) -> tests.Difference | None:
     """One run a side: the spread of step times gives that of samples/s."""
     ran = [
-        next(run for run in _usable(side) if metric.read(run) is not None) for side in (pair.base, pair.new)
+        next(run for run in _usable(side) if _read(metric, run) is not None) for side in (pair.base, pair.new)
     ]
     slower = tests.of_two_runs(*(step_times_s(run) for run in ran))
-    base, new = (metric.read(run) for run in ran)
+    base, new = (_read(metric, run) for run in ran)
     if slower is None or not base or not new:
         return None
     return tests.Difference(math.log(new / base), slower.error, slower.degrees, slower.calibration)
@@ -241,13 +251,13 @@ def _exact(known: Judged, level: _Level) -> Judged:
     return _as(known, _direction(known.metric, change) if material else "same")
 
 
-def _bounds(known: Judged, pair: Pair) -> Judged:
+def _bounds(known: Judged, pair: Pair, level: _Level) -> Judged:
     """Apart by more than the threshold, or not told from each other."""
     sides = [stall_bounds([run for run in _usable(side) if run.input]) for side in (pair.base, pair.new)]
     base, new = sides
     if base is None or new is None:
         return _as(known, "shown")
-    apart = known.metric.threshold or THRESHOLD
+    apart = _threshold(known.metric, level)
     if new[0] > base[1] + apart:
         return _as(known, _direction(known.metric, 1))
     if base[0] > new[1] + apart:

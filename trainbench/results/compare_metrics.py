@@ -81,11 +81,7 @@ def _compiled(result: Result) -> float | None:
 
 
 def _compile_time(result: Result) -> float | None:
-    """Seconds to trace, lower and compile; None from the cache, which says nothing about the compiler."""
-    stages = result.compile
-    if stages is None or stages.compile_s is None or stages.cache == "hit":
-        return None
-    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s
+    return result.compile.fresh_s if result.compile else None
 
 
 def _dispatch(result: Result) -> float | None:

@@ -8,8 +8,10 @@ is no noise that more blocks average away: the level is taken to lie within the 
 the middle being likeliest (triangular distribution; JCGM 100:2008, the GUM, 4.3.9).
 
 Several runs a side: the runs are the unit, as processes differ from one another by more than blocks do.
-Welch's t test of the runs' medians; where runs were interleaved, Student's paired t test by round; a single
-run against several is judged as one more draw (Crawford & Howell 1998).
+Welch's t test of the runs' medians, which takes a side of two or three runs that lie close by chance for a
+sure one, and so with no less an error than Student's, which holds where nothing differs; where runs were
+interleaved, Student's paired t test by round; a single run against several is judged as one more draw
+(Crawford & Howell 1998).
 
 Several tests in one comparison share one false alarm rate (Bonferroni). All of it is simulated in
 tests/results/test_compare_statistics.py.
@@ -17,7 +19,7 @@ tests/results/test_compare_statistics.py.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import nctdtr, nctdtrinc, ndtr, ndtri, stdtrit  # type: ignore[import-untyped]
@@ -133,7 +135,8 @@ def of_repeats(base: Sequence[float], new: Sequence[float]) -> Difference | None
     1998).
     """
     if len(base) > 1 and len(new) > 1:
-        return between(of_runs(base), of_runs(new))
+        apart = between(of_runs(base), of_runs(new))
+        return replace(apart, error=max(apart.error, _pooled_error(base, new)))
     if len(base) + len(new) < 3 or min(len(base), len(new)) == 0:
         return None
     many = max(base, new, key=len)
@@ -141,6 +144,14 @@ def of_repeats(base: Sequence[float], new: Sequence[float]) -> Difference | None
     error = level.error * math.sqrt(len(many) + 1)
     change = float(_logs(new).mean() - _logs(base).mean())
     return Difference(change, error, level.degrees)
+
+
+def _pooled_error(base: Sequence[float], new: Sequence[float]) -> float:
+    """Standard error of the difference of the mean logarithms if both sides scatter alike (Student 1908)."""
+    sides = (_logs(base), _logs(new))
+    squares = sum(float(np.sum((side - side.mean()) ** 2)) for side in sides)
+    variance = squares / (len(base) + len(new) - 2)
+    return math.sqrt(variance * (1 / len(base) + 1 / len(new)))
 
 
 def of_rounds(base: Sequence[float], new: Sequence[float]) -> Difference | None:

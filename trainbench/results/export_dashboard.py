@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainbench.results.collect import printable
+from trainbench.results.compare_pairs import work_of
 from trainbench.results.record import Result
 
 Format = Literal["github", "github-smaller", "bencher"]
@@ -48,11 +49,13 @@ def _started(result: Result) -> float:
 
 def _name(result: Result) -> str:
     """What was run where; the same from day to day, and another for each other benchmark."""
-    work, hardware = result.workload, result.hardware
+    work, hardware, ran = result.workload, result.hardware, work_of(result)
     assert work is not None
+    assert ran is not None
     parts = [
         "" if result.kind == "measured" else result.kind,
         work.model,
+        ran.architecture or "",
         work.precision,
         f"batch {work.batch_size}",
         f"in {work.gradient_accumulation} parts" if work.gradient_accumulation > 1 else "",
@@ -61,6 +64,7 @@ def _name(result: Result) -> str:
         work.optimizer,
         work.data,
         f"{result.input.mode} input" if result.input else "",
+        f"{ran.steps_per_call} steps a call" if (ran.steps_per_call or 1) > 1 else "",
         f"on {hardware.device_count} x {hardware.device_kind}" if hardware else "",
     ]
     return printable(" ".join(filter(None, parts)))[:_LONGEST_NAME]
@@ -103,11 +107,8 @@ def _step_time(result: Result) -> Figure | None:
 
 
 def _compile_time(result: Result) -> Figure | None:
-    """None from the cache, which says nothing of the compiler."""
-    stages = result.compile
-    if stages is None or stages.compile_s is None or stages.cache == "hit":
-        return None
-    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s, None
+    seconds = result.compile.fresh_s if result.compile else None
+    return None if seconds is None else (seconds, None)
 
 
 def _peak_memory(result: Result) -> Figure | None:

@@ -1,7 +1,7 @@
 """`python -m trainbench compare`: is NEW slower than BASE, how sure is that, and what else differed."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from trainbench.report import compare as report
 from trainbench.report import compare_files
 from trainbench.results import compare as judge
 from trainbench.results import store
-from trainbench.results.collect import Collection, collect
+from trainbench.results.collect import Collection, Loaded, collect
+from trainbench.results.compare_environment import settings
 from trainbench.results.compare_metrics import COMPILE_THRESHOLD, THRESHOLD
 from trainbench.results.compare_pairs import Pair, Pairing, pair, work_of
 from trainbench.results.compare_statistics import FALSE_ALARMS, POWER, rounds_needed
@@ -21,6 +22,9 @@ from trainbench.verbs.options import Parser, path
 AB_CHANGE = 0.03
 AB_NOISE = 0.01
 AB_ROUNDS = rounds_needed(AB_CHANGE, AB_NOISE, THRESHOLD)
+
+# Runs of a side among which the most alike is looked for, where nothing pairs: enough, and done at once.
+_MOST_LOOKED_AT = 100
 
 _FIX = "python -m trainbench compare BASE NEW [--threshold 2%] [--json FILE] [--markdown FILE]"
 _OPTIONS = "BASE NEW, --ab, --rounds, --dir, --threshold, --json, --markdown"
@@ -33,7 +37,7 @@ Two sets of results, or two configurations run in turn: what got slower, and how
 a regression, 0 for none, 2 if nothing is comparable.
 
   BASE NEW           result files, or directories that hold some; runs of the same work on the same chip are
-                     paired, and several of them on a side are repeats
+                     paired, and several of them on a side are repeats, unless a setting differs between them
   --ab A B           run two configurations in turn (A B, B A, ...), each in a fresh process, and compare them
   --rounds N         runs of each; default {AB_ROUNDS}: sees {AB_CHANGE:.0%} if runs scatter by {AB_NOISE:.0%}
   --dir DIR          where the runs of --ab go; default outputs/ab/DATE/TIME
@@ -46,7 +50,8 @@ which holds the truth in {1 - FALSE_ALARMS:.0%} of cases over all pairs together
   one run a side     medians over blocks with McKean and Schrader's (1984) standard error, which allows for
                      autocorrelation; Price and Bonett (2002), Welch (1947). A drift counts as uncertainty
                      (GUM, 4.3.9). Processes of one program differ too, which one run a side cannot see.
-  several runs       Welch's t test of the runs' medians; with --ab paired by round (Student's t)
+  several runs       Welch's t test of the runs' medians, its error no smaller than Student's; with --ab
+                     paired by round (Student's t)
   compiled memory    is the same each time: any change above the threshold counts
   compile time, allocator's peak: from several runs only (compile time: without the cache)
 "could not have seen a change below x %": a change of x % would have been declared with {POWER:.0%} chance.
@@ -86,11 +91,21 @@ def show(arguments: list[str]) -> int:
             f"compare takes two sides, not {len(options.paths)}", allowed="BASE NEW, or --ab", fix=_FIX
         )
     base, new = (collect([side]) for side in options.paths)
+    asked = output(options)
+    _keep(asked, [*base.loaded, *new.loaded])
     pairing = pair(base.loaded, new.loaded)
     if not pairing.pairs:
         raise _nothing_comparable(base, new)
     skipped = [str(one) for one in (*base.skipped, *new.skipped)]
-    return deliver(pairing.pairs, output(options), pairing, skipped)
+    return deliver(pairing.pairs, asked, pairing, skipped)
+
+
+def _keep(asked: Output, runs: Iterable[Loaded]) -> None:
+    """None; UserError where the comparison would be written over a result."""
+    inputs = {run.file.resolve() for run in runs}
+    for file in (asked.json, asked.markdown):
+        if file not in (None, "-") and Path(file).resolve() in inputs:
+            raise UserError(f"{file} is one of the results", fix="name another file to write to")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -104,10 +119,11 @@ def output(options: argparse.Namespace) -> Output:
     """The options of `add_output`, checked.
 
     Raises:
-      UserError: the threshold is no share below 100 %, or two things are to go to the terminal.
+      UserError: the threshold is no share below 100 %, or two things are to go to one place.
     """
-    if options.json == options.markdown == "-":
-        raise UserError("--json - and --markdown - go to one terminal", fix="name a file for one of them")
+    if options.json is not None and options.json == options.markdown:
+        where = "one terminal" if options.json == "-" else options.json
+        raise UserError(f"--json and --markdown would both go to {where}", fix="name another file for one")
     return Output(_share(options.threshold), options.json, options.markdown)
 
 
@@ -136,14 +152,14 @@ def deliver(
     said = report.words(compared, pairing, skipped)
     code = judge.exit_code(compared)
     contents = {
-        asked.json: compare_files.as_json(compared, said, pairing, code),
+        asked.json: compare_files.as_json(compared, said, pairing, code, skipped),
         asked.markdown: compare_files.markdown(said),
     }
     printed = contents.pop("-", None)
     print(report.text(said) if printed is None else printed.rstrip("\n"))
     for file, content in contents.items():
         if file is not None:
-            store.write_whole(Path(file), content.encode())
+            store.write_asked_for(Path(file), content.encode())
     return code
 
 
@@ -190,10 +206,19 @@ def _nothing_comparable(base: Collection, new: Collection) -> UserError:
 
 
 def _nearest(base: Collection, new: Collection) -> str:
-    """How the most alike runs differ; empty where a side has none."""
-    works = [[work_of(run.result) for run in side.loaded] for side in (base, new)]
-    found = [one.differences(other) for one in works[0] for other in works[1] if one and other]
+    """How the most alike of the first runs differ; empty where a side has none."""
+    sides = [
+        list({work_of(run.result): run.result for run in side.loaded[:_MOST_LOOKED_AT]}.items())
+        for side in (base, new)
+    ]
+    found = [
+        (ours.differences(theirs), one, other)
+        for ours, one in sides[0]
+        for theirs, other in sides[1]
+        if ours and theirs
+    ]
     if not found:
         return ""
-    fewest = min(found, key=lambda lines: len(lines))
-    return f"the most alike differ in {', '.join(fewest)}"
+    lines, one, other = min(found, key=lambda differing: len(differing[0]))
+    lines += settings([one], [other])
+    return f"the most alike differ in {', '.join(lines)}" if lines else ""

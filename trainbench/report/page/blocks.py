@@ -51,7 +51,7 @@ def _distribution(drawn: Sequence[Run]) -> Plot:
     blocks = [row for name, run in zip(names, drawn, strict=True) for row in _deviations(name, run)]
     boxes = [_box(name, run) for name, run in zip(names, drawn, strict=True)]
     y = chart.rows("run")
-    title = "deviation from the run's median step time, %"
+    title = "% from the run's median"
     all_of_them = altair.Chart(chart.table(blocks)).mark_tick(
         opacity=0.8, color=chart.COLOURS[0], size=16, thickness=1.5
     )

@@ -57,7 +57,7 @@ def dashes() -> altair.StrokeDash:
 
 def opacities() -> altair.Opacity:
     """Points as they are for measurements, pale ones for forecasts."""
-    return altair.Opacity("kind:N", scale=altair.Scale(domain=_KINDS, range=[1, 0.45]), legend=None)
+    return altair.Opacity("kind:O", scale=altair.Scale(domain=_KINDS, range=[1, 0.45]), legend=None)
 
 
 def scale(values: Sequence[float]) -> altair.Scale:
@@ -108,6 +108,8 @@ def finished(layers: Sequence[Any], description: str, count: int | None = None) 
         background="transparent",
         description=description,
         autosize=altair.AutoSizeParams(type="fit-x", contains="padding"),
+        # For the page's script: names of rows leave less room for the legend's.
+        usermeta={"rows": count is not None},
     )
     return made.configure(**_THEME)
 

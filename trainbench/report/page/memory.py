@@ -46,7 +46,7 @@ def _plot(found: Sequence[Series]) -> Plot:
         name="memory",
         title="Peak memory against batch size",
         caption=(
-            f"Peak memory of the fullest device in GiB ({chart.named([row['gib'] for row in values])}), "
+            f"Peak memory of the fullest device in GiB ({chart.named(_heights(values, limits))}), "
             f"{sources} figure, against the batch size per device (logarithmic).{dashed}"
             + ("" if all(one.measured for one in drawn) else f" {chart.FORECASTS}")
             + chart.shown([one.name for one in found], "series")
@@ -77,14 +77,18 @@ def _values(drawn: Sequence[Series]) -> list[dict[str, Any]]:
     ]
 
 
+def _heights(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> list[float]:
+    """All that the vertical axis has to hold, in GiB."""
+    return [row["gib"] for row in values] + [limit / _GIB for limit in limits]
+
+
 def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
     import altair
 
     from trainbench.report.page import chart
 
     names = list(dict.fromkeys(row["series"] for row in values))
-    heights = [row["gib"] for row in values] + [limit / _GIB for limit in limits]
-    y = altair.Y("gib:Q", title="GiB", scale=chart.scale(heights))
+    y = altair.Y("gib:Q", title="GiB", scale=chart.scale(_heights(values, limits)))
     x = chart.batches([row["batch"] for row in values], "batch size per device")
     colour = chart.colour(names)
     base = altair.Chart(chart.table(values)).encode(x=x, y=y)
