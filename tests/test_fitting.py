@@ -34,7 +34,7 @@ def test_it_says_what_the_step_needs_of_what_there_is(fits):
     code, output, _ = fits("batch_size=4")
     assert code == 0
     assert output.splitlines()[0] == "fits         yes · resnet_tiny · 4 images per device and step"
-    assert "MiB needed of" in output
+    assert "may be allocated per device; the step needs" in output
 
 
 def test_a_batch_that_does_not_fit_is_out_of_memory(fits):

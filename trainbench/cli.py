@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from trainbench import __version__, command_line, complaints, usage
 from trainbench.errors import ExitCode, UserError, nearest
 from trainbench.processes import batch_search, child, interrupts
 from trainbench.report.console import error_screen
+from trainbench.results import store
 
 CONFIG_PATH = "pkg://trainbench.configs"
 
@@ -111,11 +113,22 @@ def _single(options: argparse.Namespace, command: str) -> int:
         # device's memory.
         from trainbench import benchmark
 
-        codes.append(benchmark.run_and_show(_plain(config), directory, command))
+        try:
+            codes.append(benchmark.run_and_show(_plain(config), directory, command))
+        except UserError:
+            _remove_if_empty(directory)
+            raise
 
     with interrupts.one_wish():
         _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Remove what Hydra made for a run that never began."""
+    if [path.name for path in directory.iterdir()] == [".hydra"]:
+        shutil.rmtree(directory / ".hydra")
+        store.remove_empty(directory)
 
 
 def _expanded(overrides: list[str]) -> list[str]:
@@ -148,8 +161,14 @@ def _sweep(options: argparse.Namespace) -> int:
         try:
             _with_hydra(options, job)
             sweep_plan.note(plan, finished=not sweep.unfinished(plan))
+        except UserError:
+            # Hydra composes all points before it launches the first.
+            if not sweep.outcomes(plan):
+                sweep.abandon(plan)
+            raise
         finally:
-            print(sweep.summary(plan))
+            if sweep.outcomes(plan):
+                print(sweep.summary(plan))
         return sweep.exit_code(plan)
 
 

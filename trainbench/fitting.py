@@ -91,11 +91,11 @@ def compiled(tree: Mapping[str, Any], progress: ProgressLine) -> Fit:
 
 def _lines(fit: Fit) -> list[str]:
     answer = {True: "yes", False: "no", None: "unknown"}[fit.fits]
-    needed = "more" if fit.needed_bytes is None else size(fit.needed_bytes)
+    needed = "more than that" if fit.needed_bytes is None else size(fit.needed_bytes)
     available = "an unknown amount" if fit.available_bytes is None else size(fit.available_bytes)
-    per_step = f"{fit.batch_size} {units(fit.sample_unit)} per device and step"
+    per_step = f"{fit.batch_size:,} {units(fit.sample_unit)} per device and step"
     lines = [
         f"fits         {answer} · {fit.model} · {per_step}",
-        f"memory       {needed} needed of {available} that may be allocated, per device (compiler)",
+        f"memory       {available} may be allocated per device; the step needs {needed} (compiler)",
     ]
     return [*lines, f"reason       {fit.reason}"] if fit.reason else lines

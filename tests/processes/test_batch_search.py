@@ -91,7 +91,7 @@ def test_when_not_even_one_sample_fits_running_proves_it_and_the_record_says_so(
 def test_a_cpu_stops_at_steps_that_it_can_bear():
     compiler = Compiler(10**6, default=4, platform="cpu", flops=1e9)
     batch, reason = fitting_batch(compiler)
-    assert batch == rounded_down(100)
+    assert batch == 40
     assert "as large as a CPU can bear" in reason
 
 
@@ -174,14 +174,14 @@ def test_auto_ends_with_out_of_memory_when_nothing_runs(searched):
     assert "OUT OF MEMORY" in output
 
 
-RATES = {1024: 1000.0, 512: 990.0, 256: 960.0, 128: 900.0, 64: 700.0, 32: 400.0}
+RATES = {2048: 1001.0, 1024: 1000.0, 512: 990.0, 256: 960.0, 128: 900.0, 64: 700.0, 32: 400.0}
 
 
-def test_best_finds_the_knee_among_powers_of_two(searched):
+def test_best_finds_the_knee_among_powers_of_two_from_the_default_on(searched):
     processes = Processes(rate=RATES.__getitem__)
     code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
     assert code == 0
-    assert processes.values("batch_size") == ["1024", "512", "256", "128", "64"]
+    assert processes.values("batch_size") == ["256", "512", "1024", "128", "64"]
     assert result.workload.batch_size == 256
     assert result.autos["batch_size"].reason == (
         "the smallest within 5 % of the best, 1,000 images/s at 1024; tried 64, 128, 256, 512, 1024"
@@ -189,10 +189,32 @@ def test_best_finds_the_knee_among_powers_of_two(searched):
     assert "best: batch_size=1024, 1,000 images/s; knee (within 5 % of it): batch_size=256, 960" in output
 
 
-def test_best_goes_on_below_a_batch_that_runs_out_of_memory(searched):
+def test_best_goes_no_further_up_where_doubling_gains_nothing(searched):
+    processes = Processes(rate=lambda batch: 1000.0 if batch >= 32 else 500.0)
+    searched(Compiler(10**9, default=32), processes, "batch_size=best")
+    assert processes.values("batch_size") == ["32", "64", "128", "16"]
+
+
+def test_best_on_a_cpu_stops_before_steps_that_last_too_long(searched):
+    compiler = Compiler(10**9, default=8, platform="cpu")
+    processes = Processes(rate=lambda batch: 10.0 + batch)
+    searched(compiler, processes, "batch_size=best")
+    # what the rate of half the batch lets expect
+    taken = [batch / (10.0 + batch / 2) for batch in map(int, processes.values("batch_size")) if batch > 8]
+    assert max(taken) <= batch_search.CPU_LONGEST_STEP_S
+
+
+def test_best_skips_a_default_that_does_not_fit(searched):
+    processes = Processes(rate=RATES.__getitem__)
+    searched(Compiler(2000), processes, "batch_size=best")
+    assert processes.values("batch_size") == ["128", "64"]
+
+
+def test_best_turns_where_a_batch_runs_out_of_memory(searched):
     processes = Processes({"1024": "oom"}, rate=RATES.__getitem__)
     code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
     assert code == 0
+    assert processes.values("batch_size") == ["256", "512", "1024", "128", "64"]
     assert result.workload.batch_size == 256
     assert "oom" in output
 
@@ -257,14 +279,16 @@ def test_the_record_of_a_search_is_configured_as_its_runs_were(searched):
     assert result.config == {"batch_size": "auto", "seed": 5}
 
 
-def test_an_interrupted_search_goes_on_in_the_same_directory(searched):
-    stopped = Processes({"256": KeyboardInterrupt()}, rate=RATES.__getitem__)
-    code, _, _, _ = searched(Compiler(10_740), stopped, "batch_size=best")
+def test_an_interrupted_search_shows_what_there_is_and_goes_on_in_the_same_directory(searched):
+    stopped = Processes({"128": KeyboardInterrupt()}, rate=RATES.__getitem__)
+    code, _, output, errors = searched(Compiler(10_740), stopped, "batch_size=best")
     assert code == 130
+    assert "batch_size=1024" in output
+    assert "the same command goes on" in errors
     resumed = Processes(rate=RATES.__getitem__)
     code, result, _, _ = searched(Compiler(10_740), resumed, "batch_size=best")
     assert code == 0
-    assert resumed.values("batch_size") == ["256", "128", "64"]
+    assert resumed.values("batch_size") == ["128", "64"]
     assert result.workload.batch_size == 256
 
 

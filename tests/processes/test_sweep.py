@@ -113,7 +113,7 @@ def test_what_is_done_is_not_run_again(swept):
     code, output, errors = swept(again, *SWEEP)
     assert again.asked == []
     assert code == 0
-    assert "3 points into swept: 3 are there already" in errors
+    assert "3 points into swept: 3 already there and not run again" in errors
     assert "batch_size=16" in output
     assert "oom" in output
 
@@ -327,6 +327,16 @@ def test_a_lock_that_cannot_be_opened_is_a_clear_screen(swept, here):
     assert "cannot be locked" in errors
 
 
+def test_a_point_that_cannot_be_composed_is_told_before_anything_runs_and_leaves_nothing(swept, here):
+    processes = Processes()
+    code, output, errors = swept(processes, "model=resnet_tiny,foo", "batch_size=8")
+    assert code == 2
+    assert "model=foo is not known" in errors
+    assert processes.asked == []
+    assert not output
+    assert list(here.iterdir()) == []
+
+
 def test_an_unexpected_error_ends_a_sweep_with_the_table_of_what_there_is(swept, capsys):
     with pytest.raises(RuntimeError, match="a bug"):
         swept(Processes({"16": RuntimeError("a bug")}), *SWEEP)
@@ -427,8 +437,11 @@ def test_the_time_left_is_told_once_there_is_something_to_tell_it_by(points, mon
     points(Processes())
     assert capsys.readouterr().err.splitlines() == [
         "[1/3] batch_size=8",
+        "    800 images/s ± 1.0 % (10.0 s)",
         "[2/3] batch_size=16 · about 20.0 s left",
+        "    1,600 images/s ± 1.0 % (10.0 s)",
         "[3/3] batch_size=32 · about 10.0 s left",
+        "    3,200 images/s ± 1.0 % (10.0 s)",
     ]
 
 
@@ -483,7 +496,7 @@ def test_a_killed_sweep_leaves_no_run_behind_and_goes_on_with_the_same_command(u
 
     done = subprocess.run(command, capture_output=True, timeout=300, **options)
     assert done.returncode == 1, done.stderr  # the batch of 0
-    assert "goes on" in done.stderr or "2 are there already" in done.stderr
+    assert "2 already there and not run again" in done.stderr
     assert (folder / "batch_size=4/result.json").read_bytes() == kept
     assert json.loads((folder / "batch_size=8/result.json").read_text())["status"] == "ok"
     assert not (folder / "batch_size=0/result.json").exists()

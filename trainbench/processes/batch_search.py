@@ -26,11 +26,15 @@ from trainbench.results.record import Auto
 AUTO, BEST = "auto", "best"
 OVERRIDES = tuple(f"batch_size={kind}" for kind in (AUTO, BEST))
 
-# A CPU has the memory for batches that would take minutes a step: there the search stops at steps of about
-# 2.5 s on a CPU of 40 GFLOP/s, where batches chosen by default end too (autos.CPU_FLOPS_PER_STEP).
-CPU_MOST_FLOPS_PER_STEP = 100e9
+# A CPU has the memory for batches that would take minutes a step. The largest batch is searched up to steps
+# of about a second on a CPU of 40 GFLOP/s (autos.CPU_FLOPS_PER_S), or to the default batch; the best one up
+# to steps that by the rate measured so far last this long.
+CPU_MOST_FLOPS_PER_STEP = 40e9
+CPU_LONGEST_STEP_S = 3.0
 MOST_COMPILATIONS = 8
 MOST_ATTEMPTS = 8
+# The search for the knee goes no further up where two doublings have not gained this much.
+GAIN = 0.02
 # The search for the knee ends at a batch with less than this share of the best rate, or after two in a row
 # that are below the knee: throughput falls with the batch from there on.
 FAR_BELOW = 0.8
@@ -86,18 +90,27 @@ def search_and_show(
         tried.append((*others, f"batch_size={batch}"))
         return _run(folder, tried[-1], own)
 
-    try:
-        with sweep.alone(folder):
-            store.set_aside(directory)
-            search = _largest if kind == AUTO else _best
-            outcome, reason = search(probe, attempt)
-            sweep_plan.note(folder, finished=True)
-            if kind == BEST:
-                print(sweep.summary(dataclasses.replace(folder, points=tuple(reversed(tried)))))
-            return _finish(outcome, reason, kind, directory, command)
-    except Stopped as stopped:
-        _say(f"batch_size={kind} was not found: {stopped}")
-        return stopped.code
+    def show_runs() -> None:
+        in_order = sorted(set(tried), key=_batch_of)
+        if in_order and (kind == BEST or len(in_order) > 1):
+            print(sweep.summary(dataclasses.replace(folder, points=tuple(in_order))))
+
+    with sweep.alone(folder):
+        store.set_aside(directory)
+        try:
+            outcome, reason = (_largest if kind == AUTO else _best)(probe, attempt)
+        except (Stopped, KeyboardInterrupt) as stopped:
+            show_runs()
+            _say(f"batch_size={kind} was not found: {str(stopped) or 'stopped by the user'}")
+            _say(f"with hydra.run.dir={directory} the same command goes on")
+            return stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
+        sweep_plan.note(folder, finished=True)
+        show_runs()
+        return _finish(outcome, reason, kind, directory, command)
+
+
+def _batch_of(overrides: Sequence[str]) -> int:
+    return int(overrides[-1].partition("=")[2])
 
 
 def _say(text: str) -> None:
@@ -223,26 +236,68 @@ def _largest(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
 
 
 def _best(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
-    """The run of the knee among powers of two, and why it is that."""
-    largest, _ = fitting_batch(probe)
-    parts = int(probe(None)["gradient_accumulation"])
-    batch = parts * 2 ** math.floor(math.log2(largest // parts))
+    """The run of the knee among powers of two, and why it is that.
+
+    From the default batch upwards while throughput still grows and the batch fits, then downwards until
+    throughput has fallen: large batches, whose steps take long, are run only where they may gain something.
+    """
+    first = probe(None)
+    parts = int(first["gradient_accumulation"])
+    start = parts * 2 ** math.floor(math.log2(max(1, int(first["batch_size"]) // parts)))
+    if not first["fits"]:
+        while start > parts and not probe(start)["fits"]:
+            start //= 2
     found: dict[int, child.Outcome] = {}
     rates: dict[int, float] = {}
-    while batch >= parts:
+
+    def runs(batch: int) -> bool:
+        """Whether this batch has a rate; one that runs out of memory has none."""
         outcome = found[batch] = attempt(batch)
         assert outcome.result is not None
         if outcome.result.status == "ok" and outcome.result.throughput is not None:
             rates[batch] = outcome.result.throughput.samples_per_s
-        elif outcome.result.status != "oom":
-            return outcome, "the search ended here, where the run did not end well"
-        if _has_fallen(rates):
-            break
-        batch //= 2
+            return True
+        if outcome.result.status != "oom":
+            raise _Broken(outcome)
+        return False
+
+    try:
+        batch = start
+        while (
+            runs(batch) and not _has_levelled(rates) and _bearable(2 * batch, rates[batch], first["platform"])
+        ):
+            batch *= 2
+            if not probe(batch)["fits"]:
+                break
+        batch = start // 2
+        while batch >= parts and not _has_fallen(rates):
+            runs(batch)
+            batch //= 2
+    except _Broken as broken:
+        return broken.outcome, "the search ended here, where the run did not end well"
     if not rates:
-        return outcome, f"out of memory at {', '.join(map(str, found))}"
+        return found[min(found)], f"out of memory at {', '.join(map(str, found))}"
     chosen = knee(rates)
     return found[chosen], _knee_reason(chosen, rates, found[chosen])
+
+
+class _Broken(Exception):
+    """A run of the search failed, and so would the next."""
+
+    def __init__(self, outcome: child.Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def _bearable(batch: int, samples_per_s: float, platform: str) -> bool:
+    """Whether a step will not last too long, where that may be: a CPU has the memory for steps of minutes."""
+    return platform != "cpu" or batch <= CPU_LONGEST_STEP_S * samples_per_s
+
+
+def _has_levelled(rates: Mapping[int, float]) -> bool:
+    """Whether the two largest batches have gained next to nothing over smaller ones."""
+    *smaller, one, other = [rates[batch] for batch in sorted(rates)] if len(rates) > 2 else (0.0, 1.0, 1.0)
+    return max(one, other) < (1 + GAIN) * max(smaller)
 
 
 def _has_fallen(rates: Mapping[int, float]) -> bool:

@@ -24,9 +24,9 @@ from trainbench.errors import EXIT_CODES, ExitCode, UserError
 from trainbench.hardware import machine
 from trainbench.processes import child
 from trainbench.processes.child import Outcome
-from trainbench.processes.sweep_plan import LOCK_FILE, Sweep, note
+from trainbench.processes.sweep_plan import LOCK_FILE, PLAN_FILE, Sweep, note
 from trainbench.report.numbers import duration
-from trainbench.report.sweep import Row, best_line, sweep_table
+from trainbench.report.sweep import Row, best_lines, sweep_table, told
 from trainbench.results import store
 
 POINT_FILE = "point.json"
@@ -92,16 +92,19 @@ def announce(sweep: Sweep) -> None:
         return
     if not sweep.here:
         # Whether a result stands depends on the machine, and the points' is another one.
-        print(f"{len(sweep.points)} points into {sweep.directory}", file=sys.stderr)
+        print(f"{_points(len(sweep.points))} into {sweep.directory}", file=sys.stderr)
         return
     there = sum(done(sweep, point) is not None for point in sweep.points)
-    words = f"{len(sweep.points)} points into {sweep.directory}"
+    words = f"{_points(len(sweep.points))} into {sweep.directory}"
     if there:
-        words += f": {there} are there already"
-        words += ", which are not run again (choose another hydra.sweep.dir for that)"
+        words += f": {there} already there and not run again (for that, choose another hydra.sweep.dir)"
     elif sweep.goes_on:
         words += ": goes on where it was interrupted"
     print(words, file=sys.stderr)
+
+
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
 
 
 def run_point(sweep: Sweep, overrides: Sequence[str], arguments: Sequence[str] = ()) -> Outcome:
@@ -128,6 +131,11 @@ def run_point(sweep: Sweep, overrides: Sequence[str], arguments: Sequence[str] =
         # A folder that cannot be written to any more fails this point, not the others.
         print(error, file=sys.stderr)
         return Outcome(ExitCode.USER_ERROR, None, "its result cannot be written")
+    print(
+        f"    {told(Row(label, outcome.result, outcome.note))} ({duration(seconds)})",
+        file=sys.stderr,
+        flush=True,
+    )
     return outcome
 
 
@@ -227,6 +235,13 @@ def _read(directory: Path) -> PointNote | None:
         return None
 
 
+def abandon(sweep: Sweep) -> None:
+    """Remove what a sweep has made whose points turned out not to be possible; never a result."""
+    for name in (PLAN_FILE, LOCK_FILE, "multirun.yaml"):
+        (sweep.directory / name).unlink(missing_ok=True)
+    store.remove_empty(sweep.directory)
+
+
 def outcomes(sweep: Sweep) -> list[tuple[str, Outcome]]:
     """Label and outcome of each point that has ended, in the order of the sweep."""
     if sweep.points is not None:
@@ -270,7 +285,7 @@ def summary(sweep: Sweep) -> str:
         lines.append("the same command goes on with them")
     else:
         lines.append(f"as a page with plots: python -m trainbench report {shlex.quote(str(sweep.directory))}")
-        lines += [best_line(rows)] if best_line(rows) else []
+        lines += best_lines(rows)
     return "\n".join(lines)
 
 

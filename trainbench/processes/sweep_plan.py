@@ -29,6 +29,8 @@ from trainbench.results import store
 
 PLAN_FILE = "sweep.json"
 LOCK_FILE = ".sweep.lock"
+# The label, and with it the directory, of a point from which no other has to be told.
+ONLY_POINT = "point"
 _LONGEST_NAME = 120  # file systems allow 255 bytes
 _PARTS = ("hydra.sweep.subdir", "hydra.output_subdir")
 
@@ -57,7 +59,7 @@ class Sweep:
 
     def label(self, overrides: Sequence[str]) -> str:
         """What tells the point with these overrides from the others."""
-        return " ".join(item for item in overrides if _key(item) in self.varied) or "the only point"
+        return " ".join(item for item in overrides if _key(item) in self.varied) or ONLY_POINT
 
     def home(self, overrides: Sequence[str]) -> Path:
         """The directory of the point with these overrides, named by what varies."""

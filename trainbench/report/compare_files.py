@@ -16,7 +16,8 @@ SCHEMA = 1
 
 def markdown(said: Words) -> str:
     """A table and lists; every string from a file is shown as it is, and pings nobody."""
-    lines = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    lines = [line for side in said.sides for line in (escaped(side), "")]
+    lines += [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
     lines += [_row([escaped(cell.strip()) for cell in row]) for row in said.rows]
     for title, items in (("also", said.details), *said.notes):
         if items:
@@ -57,6 +58,7 @@ def as_json(
         "schema": SCHEMA,
         "exit_code": exit_code,
         "summary": "; ".join(said.last),
+        "sides": list(said.sides),
         "pairs": [_pair(one) for one in compared],
         "only_base": [str(run.file) for run in pairing.only_base] if pairing else [],
         "only_new": [str(run.file) for run in pairing.only_new] if pairing else [],

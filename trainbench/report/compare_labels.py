@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trainbench.results.compare_pairs import Pair, Work, chip
+from trainbench.results.compare_pairs import Pair, Work, chip, work_of
 
 # What a label names besides model, precision and batch size, where it tells pairs apart.
 _TELLING = (
@@ -39,8 +39,17 @@ def _telling(pairs: Sequence[Pair], short: Sequence[str]) -> dict[str, list[str]
 
 
 def _label(pair: Pair) -> str:
-    work = pair.work
-    return f"{work.model} {work.precision} batch {work.batch_size}" if work else _unknown(pair)
+    """What both sides ran; what differs, as where two configurations were run in turn, stands elsewhere."""
+    works = [work for result in (*pair.base.results, *pair.new.results) if (work := work_of(result))]
+    if not works:
+        return _unknown(pair)
+    words = {
+        "model": works[0].model,
+        "precision": works[0].precision,
+        "batch_size": f"batch {works[0].batch_size}",
+    }
+    shared = [word for name, word in words.items() if len({getattr(work, name) for work in works}) == 1]
+    return " ".join(shared) or "both sides"
 
 
 def _unknown(pair: Pair) -> str:

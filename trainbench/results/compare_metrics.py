@@ -18,7 +18,8 @@ Better = Literal["higher", "lower"]
 # bounds: the record's own bounds have to lie apart by the threshold.
 # identity: a change means that another program ran; warned of.
 # shown: only shown.
-Test = Literal["blocks", "exact", "repeats", "bounds", "identity", "shown"]
+# curve: shown, at the last step that all runs have.
+Test = Literal["blocks", "exact", "repeats", "bounds", "identity", "shown", "curve"]
 Unit = Literal["samples_per_s", "bytes", "seconds", "fraction", "flops", "count", "plain"]
 
 # The least change that counts, unless the user sets another; compile times are less steady than steps.
@@ -105,6 +106,11 @@ def _held_out(result: Result) -> float | None:
     return result.evaluation.value if result.evaluation else None
 
 
+def loss_curve(result: Result) -> dict[int, float]:
+    """The finite training losses that were fetched, by step."""
+    return {step: loss for step, loss in result.loss.curve if loss is not None} if result.loss else {}
+
+
 def _loss(result: Result) -> float | None:
     return result.loss.last if result.loss else None
 
@@ -135,7 +141,7 @@ METRICS = (
     Metric("input stall", "fraction", "bounds", _stall, threshold=THRESHOLD),
     Metric("host dispatch", "seconds", "shown", _dispatch),
     Metric("MFU", "fraction", "shown", _mfu, "higher"),
-    Metric("last loss", "plain", "shown", _loss),
+    Metric("loss", "plain", "curve", _loss),
     Metric("held-out accuracy", "fraction", "shown", _held_out, "higher"),
     Metric("FLOPs per sample", "flops", "identity", _flops),
     Metric("FLOPs in the program", "flops", "identity", _program_flops),

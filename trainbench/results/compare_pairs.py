@@ -69,6 +69,16 @@ class Side:
     def results(self) -> tuple[Result, ...]:
         return tuple(run.result for run in self.runs)
 
+    @property
+    def measured(self) -> tuple[Result, ...]:
+        """The runs whose numbers may be believed: one that was interrupted if it has complete blocks."""
+        return tuple(
+            result
+            for result in self.results
+            if result.status == "ok"
+            or (result.status == "interrupted" and result.timing and result.timing.block_s)
+        )
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -95,6 +95,18 @@ def check_writable(directory: Path) -> None:
         _remove(temporary)
 
 
+def remove_empty(directory: Path) -> None:
+    """None; `directory` and those around it, below the working directory, are gone as far as empty."""
+    here = Path.cwd()
+    for path in (directory.absolute(), *directory.absolute().parents):
+        if path == here or path in here.parents:
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
 def set_aside(directory: Path) -> None:
     """Rename the result of an earlier run in `directory`, lest it be taken for that of the next one."""
     earlier = directory / RESULT_FILE

@@ -39,7 +39,7 @@ def _enough(run: Run) -> bool:
 
 
 def _name(place: int, run: Run) -> str:
-    return f"{place}. {run.name}"
+    return f"{place}. {run.label}"
 
 
 def _distribution(drawn: Sequence[Run]) -> Plot:

@@ -45,7 +45,7 @@ def section(found: Sequence[Run]) -> Section | None:
 
 
 def _name(place: int, run: Run) -> str:
-    return f"{place}. {run.name}"
+    return f"{place}. {run.label}"
 
 
 def _shown(trace: Trace) -> list[tuple[str, Operation]]:
