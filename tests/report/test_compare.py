@@ -9,6 +9,7 @@ from tests.results.comparing import changed, loaded, timed
 from trainbench.report import compare as report
 from trainbench.report.compare_files import as_json, escaped, markdown
 from trainbench.results.compare import compare
+from trainbench.results.compare_gate import answer
 from trainbench.results.compare_pairs import pair
 
 HOSTILE = "<script>alert(1)</script>|`x`*_@team #12 \x1b[31m\n# title https://example.org"
@@ -17,7 +18,7 @@ HOSTILE = "<script>alert(1)</script>|`x`*_@team #12 \x1b[31m\n# title https://ex
 def said(base, new):
     pairing = pair(loaded(*base), loaded(*new))
     compared = compare(pairing.pairs)
-    return report.words(compared, pairing), compared, pairing
+    return report.words(compared, answer(compared), pairing), compared, pairing
 
 
 def text(base, new, width=120):
@@ -157,7 +158,8 @@ def test_left_over_runs_and_skipped_files_are_counted_and_named():
         loaded(timed(0.1, seed=1), *(timed(0.1, seed=n, workload={"batch_size": n}) for n in range(2, 10))),
         loaded(timed(0.1, seed=20)),
     )
-    words = report.words(compare(pairing.pairs), pairing, ["broken.json is damaged"])
+    compared = compare(pairing.pairs)
+    words = report.words(compared, answer(compared), pairing, ["broken.json is damaged"])
     shown = " ".join(report.text(words).split())
     assert "8 only in BASE: run-2-0.1.json" in shown
     assert "and 3 more" in shown

@@ -5,7 +5,8 @@ import pytest
 from tests.results import examples
 from tests.results.comparing import changed, loaded, timed
 from trainbench.errors import ExitCode
-from trainbench.results.compare import compare, exit_code
+from trainbench.results.compare import compare
+from trainbench.results.compare_gate import answer
 from trainbench.results.compare_metrics import METRICS, SPEED
 from trainbench.results.compare_pairs import Pair, Side, pair
 
@@ -33,9 +34,9 @@ def test_a_slow_down_is_a_regression_and_a_speed_up_is_not():
     assert worse.speed.ratio == pytest.approx(100 / 120, rel=0.01)
     low, high = worse.speed.interval
     assert low < worse.speed.ratio < high < 0.98
-    assert exit_code([worse]) == ExitCode.FAILED_CHECK
-    assert exit_code([better]) == ExitCode.OK
-    assert exit_code([better, worse]) == ExitCode.FAILED_CHECK
+    assert answer([worse]).code == ExitCode.FAILED_CHECK
+    assert answer([better]).code == ExitCode.OK
+    assert answer([better, worse]).code == ExitCode.FAILED_CHECK
 
 
 def test_a_significant_change_below_the_threshold_is_none():
@@ -54,7 +55,7 @@ def test_wild_scatter_leaves_the_verdict_open_and_says_what_would_have_been_seen
     compared = judged([timed(0.1, seed=1, noise=0.1)], [timed(0.105, seed=2, noise=0.1)])
     assert compared.speed.verdict == "unclear"
     assert compared.speed.detectable > 0.05
-    assert exit_code([compared]) == ExitCode.OK
+    assert answer([compared]).code == ExitCode.OK
 
 
 def test_too_few_blocks_are_shown_and_not_judged():
@@ -97,7 +98,7 @@ def test_a_run_that_breaks_where_none_did_is_a_regression(status):
     assert judged([broken], [ok]).status == "improvement"
     both = judged([broken], [changed(broken, id="other")])
     assert both.status == "same"
-    assert exit_code([both]) == ExitCode.OK
+    assert answer([both]).code == ExitCode.OK
 
 
 def test_an_interrupted_run_counts_with_its_complete_blocks_and_a_warning():
@@ -357,3 +358,36 @@ def test_rounds_measured_in_turn_are_compared_round_by_round():
     in_turn = compare([Pair(Side(base), Side(new), in_turn=True)])[0]
     apart = compare([Pair(Side(base), Side(new))])[0]
     assert (in_turn.speed.verdict, apart.speed.verdict) == ("regression", "unclear")
+
+
+def test_a_pair_whose_base_was_stopped_before_any_block_is_not_judged():
+    cut = changed(examples.interrupted_in_warmup(), config=timed(0.1, seed=1).config, id="cut")
+    for base, new in ((cut, timed(0.1, seed=2)), (timed(0.1, seed=2), cut)):
+        compared = judged([base], [new])
+        assert "before any block was complete" in compared.speed.reason
+        assert compared.verdicts == ()
+        assert not any("only the complete blocks count" in line for line in compared.warnings)
+        assert answer([compared]).code == ExitCode.USER_ERROR
+
+
+def test_a_failure_that_a_stopped_run_did_not_reach_is_no_improvement():
+    broken = timed(0.1, seed=1, status="oom", status_reason="no room", timing=None)
+    cut = changed(examples.interrupted_in_warmup(), config=broken.config, id="cut")
+    compared = judged([broken], [cut])
+    assert compared.status == "unclear"
+    assert answer([compared]).code == ExitCode.USER_ERROR
+
+
+def test_losses_are_compared_at_the_last_step_that_both_curves_have():
+    def learnt(seed, *curve):
+        return timed(0.1, seed=seed, loss=examples.Loss.from_curve(curve))
+
+    def loss(base, new):
+        return next(one for one in judged([base], [new]).judged if one.metric.name == "loss")
+
+    long = learnt(1, (1, 6.0), (20, 3.0), (40, 2.0), (80, 1.0))
+    found = loss(long, learnt(2, (1, 6.0), (40, 2.1), (50, 1.9)))
+    assert (found.base, found.new, found.reason) == (2.0, 2.1, "at step 40")
+    assert loss(long, learnt(2, (2, 6.0), (41, 2.1))).base is None
+    diverged = learnt(2, (1, 6.0), (20, 3.1), (40, float("nan")), (80, float("nan")))
+    assert loss(long, diverged).reason == "at step 20"

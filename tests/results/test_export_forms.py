@@ -2,6 +2,7 @@
 
 import json
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +12,7 @@ from mlperf_logging.mllog import constants
 
 from tests.results import examples
 from trainbench.results import export_mlperf, export_tensorboard
-from trainbench.results.export_dashboard import dashboard
+from trainbench.results.export_dashboard import dashboard, passed_over
 from trainbench.results.record import Loss, Result
 from trainbench.results.timed_blocks import timed_blocks
 
@@ -94,6 +95,16 @@ def test_a_text_that_looks_like_a_log_line_stays_a_text(tmp_path):
     lines = parsed(tmp_path, changed(id=evil))
     assert lines[0].key == "trainbench_result"
     assert lines[0].value["value"] == evil
+
+
+def test_a_dashboard_gets_the_newest_run_that_was_steady():
+    later = Result.model_validate(
+        dict(examples.not_steady()) | {"id": "later", "created_utc": datetime(2027, 1, 1, tzinfo=UTC)}
+    )
+    entries = dashboard([later, examples.ok_gpu()], "github")
+    assert entries == dashboard([examples.ok_gpu()], "github")
+    assert dashboard([later], "bencher") == {}
+    assert [passed_over([one]) for one in (later, examples.ok_gpu(), examples.oom())] == [1, 0, 0]
 
 
 def test_a_dashboard_gets_what_is_better_when_bigger_apart_from_the_rest():

@@ -139,7 +139,7 @@ def _labelled(found: Sequence[Run]) -> Iterator[Run]:
 
 
 def _started(run: Run) -> str:
-    return f"{run.result.created_utc:%m-%d %H:%M}"
+    return f"{run.result.created_utc:%m-%d %H:%M:%S}"
 
 
 def _age(one: Loaded) -> tuple[Any, str]:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainbench.measure.series import MATERIAL_FRACTION
@@ -244,7 +244,7 @@ def _of_blocks(metric: Metric, pair: Pair) -> tests.Difference | None:
     base, new = (_read(metric, run) for run in ran)
     if slower is None or not base or not new:
         return None
-    return tests.Difference(math.log(new / base), slower.error, slower.degrees, slower.calibration)
+    return replace(slower, log_ratio=math.log(new / base))
 
 
 def _tested(known: Judged, difference: tests.Difference, level: _Level) -> Judged:

@@ -46,7 +46,7 @@ def _unknown(compared: Sequence[Compared], pairing: Pairing | None, damaged: int
     """What leaves open whether there is a regression, each as a clause."""
     unclear = sum(not _told(one) for one in compared)
     if unclear:
-        yield f"of {_pairs(unclear, len(compared))} the speed can't be told"
+        yield f"the speed of {_pairs(unclear, len(compared))} can't be told"
     if damaged:
         yield f"{damaged} damaged {'file' if damaged == 1 else 'files'} in NEW"
     alone = len(pairing.only_base) if pairing else 0

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from trainbench.results.collect import printable
 from trainbench.results.compare_pairs import work_of
+from trainbench.results.outcome import NOT_STEADY, outcome, steady
 from trainbench.results.record import Result
 
 Format = Literal["github", "github-smaller", "bencher"]
@@ -34,13 +35,19 @@ class _Measure:
 def dashboard(results: Iterable[Result], form: Format) -> Any:
     """What is written as JSON: the figures of the runs that are ok, of each benchmark the newest run's.
 
-    Empty where there is no such run.
+    Runs that were not steady are none of them, as a dashboard can't say so. Empty where there is no such run.
     """
-    newest = {_name(one): one for one in sorted(results, key=_started) if one.status == "ok" and one.workload}
+    known = [one for one in results if one.status == "ok" and one.workload and steady(one)]
+    newest = {_name(one): one for one in sorted(known, key=_started)}
     if form == "bencher":
         return {name: dict(_bencher(one)) for name, one in newest.items()}
     more = form == "github"
     return [entry for name, one in newest.items() for entry in _github(name, one, more_is_better=more)]
+
+
+def passed_over(results: Iterable[Result]) -> int:
+    """How many runs are on no dashboard for nothing but that they were not steady."""
+    return sum(outcome(one) == NOT_STEADY and one.workload is not None for one in results)
 
 
 def _started(result: Result) -> float:

@@ -10,9 +10,9 @@ from trainbench.report.numbers import duration, number, percent, plus_minus, siz
 from trainbench.report.page.content import Cell, Section, Table
 from trainbench.report.series import Run, Series, steadiest
 from trainbench.results.collect import Collection, printable
-from trainbench.results.store import RESULT_FILE
 from trainbench.results.outcome import NOT_STEADY
 from trainbench.results.record import Result
+from trainbench.results.store import RESULT_FILE
 
 _MOST_NAMES = 6
 _MOST_SERIES = 3

@@ -42,7 +42,10 @@ def _plot(found: Mapping[str, Mapping[int, float]]) -> Plot:
     values = list(_values(drawn))
     x = chart.powers("devices", [row["devices"] for row in values], "devices")
     y = altair.Y(
-        "speedup:Q", title="times the rate of the fewest devices", scale=chart.scale(_heights(values))
+        "speedup:Q",
+        title="times the rate of the fewest devices",
+        scale=chart.scale(_heights(values)),
+        axis=chart.axis(_heights(values)),
     )
     base = altair.Chart(chart.table(values)).encode(x=x)
     names = list(drawn)
