@@ -9,7 +9,7 @@ import pytest
 from tests.sweeping import Processes
 from trainbench import cli
 from trainbench.processes import batch_search, child
-from trainbench.processes.batch_search import fitting_batch, rounded_down
+from trainbench.processes.fitting_batch import fitting_batch, rounded_down
 from trainbench.results import store
 
 MIB = 2**20
