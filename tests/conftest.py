@@ -42,3 +42,12 @@ def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     jax.config.update("jax_compilation_cache_dir", str(of_the_session(tmp_path_factory) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What trains for minutes goes first, lest one process be left with it at the end."""
+    items.sort(key=_trains_for_minutes, reverse=True)
+
+
+def _trains_for_minutes(item: pytest.Item) -> bool:
+    return item.path.name == "test_learning.py"
