@@ -14,6 +14,8 @@ def fits(tmp_path, monkeypatch, capsys, cache):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trainbench"])
     monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+    # It would stay on for the tests after this one.
+    monkeypatch.setattr("trainbench.fitting.enable_compilation_cache", lambda: None)
 
     def run(*arguments):
         code = cli.main(["fits", "model=resnet_tiny", *arguments])
