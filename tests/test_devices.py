@@ -1,30 +1,19 @@
 """Two devices do together what one does alone."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests import commands
+from tests.building import SHALLOW
 
 
 @pytest.fixture
 def run(cache, tmp_path):
     def run_on(devices, *arguments):
         flags = f"--xla_force_host_platform_device_count={devices}"
-        environment = os.environ | {"TRAINBENCH_CACHE": str(cache), "XLA_FLAGS": flags}
-        directory = tmp_path / f"on{devices}"
-        command = [
-            sys.executable,
-            "-m",
-            "trainbench",
-            *arguments,
-            "measure=quick",
-            f"hydra.run.dir={directory}",
-        ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        arguments = (*arguments, "measure=quick", f"hydra.run.dir=on{devices}")
+        done = commands.run(cache, tmp_path, *arguments, module=commands.BRIEF, XLA_FLAGS=flags)
         assert done.returncode == 0, done.stderr
-        return json.loads((directory / "result.json").read_text())
+        return commands.result_of(tmp_path / f"on{devices}")
 
     return run_on
 
@@ -32,9 +21,9 @@ def run(cache, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["model=resnet_tiny", "input=resident"],
-        ["model=vit_tiny", "input=host", "steps_per_call=2"],
-        ["model=vit_tiny", "data=digits"],
+        [*SHALLOW["resnet_tiny"], "input=resident"],
+        [*SHALLOW["vit_tiny"], "input=host", "steps_per_call=2"],
+        [*SHALLOW["vit_tiny"], "data=digits"],
     ],
 )
 def test_losses_are_those_of_one_device_with_the_whole_batch(run, arguments):

@@ -3,9 +3,10 @@
 import json
 import sys
 
+import jax
 import pytest
 
-from trainbench import cli
+from trainbench import cli, fitting, run
 
 
 @pytest.fixture
@@ -13,6 +14,8 @@ def fits(tmp_path, monkeypatch, capsys, cache):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trainbench"])
     monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+    # It would stay on for the tests after this one.
+    monkeypatch.setattr("trainbench.fitting.enable_compilation_cache", lambda: None)
 
     def run(*arguments):
         code = cli.main(["fits", "model=resnet_tiny", *arguments])
@@ -33,7 +36,7 @@ def test_it_says_what_the_step_needs_of_what_there_is(fits):
     code, output, _ = fits("batch_size=4")
     assert code == 0
     assert output.splitlines()[0] == "fits         yes · resnet_tiny · 4 images per device and step"
-    assert "MiB needed of" in output
+    assert "may be allocated per device; the step needs" in output
 
 
 def test_a_batch_that_does_not_fit_is_out_of_memory(fits):
@@ -42,6 +45,26 @@ def test_a_batch_that_does_not_fit_is_out_of_memory(fits):
     assert output.startswith("fits         no")
     assert "reason" in output
     assert "GiB" in output
+
+
+def test_a_compiler_that_refuses_says_that_it_does_not_fit(fits, monkeypatch):
+    def refuse(*arguments, **options):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+
+    monkeypatch.setattr(run.aot, "compile_function", refuse)
+    code, output, _ = fits("batch_size=4", "--json")
+    fit = json.loads(output)
+    assert code == 3
+    assert (fit["fits"], fit["needed_bytes"]) == (False, None)
+    assert "memory space hbm" in fit["reason"]
+
+
+def test_a_figure_that_is_to_be_reproduced_decides_what_is_compiled(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setattr(fitting, "compile_and_show", lambda tree, as_json: asked.append(tree) or 0)
+    assert cli.main(["fits", "reproduce=vit-ti-16-rtx-3090-x1-fp16-amp-r224-pytorch"]) == 0
+    assert asked[0]["model"]["name"] == "vit_ti16"
 
 
 @pytest.mark.parametrize("arguments", [["batch_size=0"], ["batch_size=auto"], ["-m", "seed=1,2"], ["--jsno"]])

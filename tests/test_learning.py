@@ -1,13 +1,9 @@
 """The small models learn what the shipped data holds, from several seeds: else their speed means nothing."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from tests import commands
 from trainbench.data.prepared import open_set
 from trainbench.data.text import documents
 from trainbench.data.tokenizer import Encoder
@@ -18,17 +14,10 @@ SEEDS = (0, 1, 2)
 @pytest.fixture
 def learnt(cache, tmp_path):
     def run(*overrides):
-        environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-        done = subprocess.run(
-            [sys.executable, "-m", "trainbench", *overrides, "hydra.run.dir=out"],
-            cwd=tmp_path,
-            env=environment | {"TRAINBENCH_CACHE": str(cache)},
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
+        arguments = (*overrides, "hydra.run.dir=out")
+        done = commands.run(cache, tmp_path, *arguments, module=commands.BRIEF, timeout_s=500)
         assert done.returncode == 0, done.stderr
-        record = json.loads((tmp_path / "out" / "result.json").read_text())
+        record = commands.result_of(tmp_path / "out")
         curve = np.array(record["loss"]["curve"])
         assert len(curve) > 10, "the whole curve is kept"
         assert curve[-5:, 1].mean() < curve[:5, 1].mean()

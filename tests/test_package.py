@@ -29,11 +29,12 @@ def wheel(tmp_path_factory):
     return wheel
 
 
-def test_wheel_holds_configurations_and_data(wheel):
+def test_wheel_holds_all_files_of_the_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "trainbench").rglob("*"):
-        if path.suffix in (".yaml", ".csv", ".json", ".py"):
+        if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names
+    assert "trainbench/report/page/templates/page.html.j2" in names
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
 
 

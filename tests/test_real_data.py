@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import grain
@@ -12,9 +10,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from tests.building import request, tree
+from tests import commands
+from tests.building import SHALLOW, request, tree
 from tests.data import small_sets
-from trainbench import benchmark
+from trainbench import autos, benchmark
 from trainbench.data import prepare
 from trainbench.data.image_set import ImageSet
 from trainbench.data.pipeline import Shard
@@ -27,16 +26,22 @@ DATA = [
     for name, data in (("resnet", "digits"), ("bert", "kjv"), ("gpt2", "kjv"))
 ]
 FAST = ("measure=quick", "steps=8", "warmup=1")
+# How long is measured what a run sets its own steps against.
+BESIDE = {name: getattr(autos, name) for name in ("SHORT_BLOCK_S", "LOADER_BLOCK_S")}
 
 
 @pytest.fixture
 def run(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+    for name, seconds in BESIDE.items():
+        monkeypatch.setattr(autos, name, seconds / 10)
     # It stays on for the whole process, and other tests tell whether it is on.
     monkeypatch.setattr(benchmark, "enable_compilation_cache", lambda: None)
 
-    def run_here(*overrides, code=ExitCode.OK):
-        found = benchmark.run_and_show(tree(*overrides), tmp_path, "python -m trainbench")
+    def run_here(model, *overrides, code=ExitCode.OK):
+        """The record of a run of the model with a single block."""
+        composed = tree(*SHALLOW[model], *overrides)
+        found = benchmark.run_and_show(composed, tmp_path, "python -m trainbench")
         record = json.loads((tmp_path / "result.json").read_text())
         assert found == code, record["status_reason"]
         return record
@@ -63,13 +68,13 @@ def small_photos(directory, damaged=()):
 @pytest.mark.parametrize(
     ("overrides", "chosen"),
     [
-        (("model=resnet_tiny", "data=digits", "batch_size=8"), {"data.decoder"}),
+        (("resnet_tiny", "data=digits", "batch_size=8"), {"data.decoder"}),
         (
-            ("model=resnet_tiny", "data=photos", "batch_size=8", "model.architecture.classes=10"),
+            ("resnet_tiny", "data=photos", "batch_size=8", "model.architecture.classes=10"),
             {"data.decoder"},
         ),
-        (("model=bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
-        (("model=gpt2_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+        (("bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+        (("gpt2_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
     ],
 )
 def test_every_embedded_set_trains(run, overrides, chosen):
@@ -109,8 +114,10 @@ def paced(seconds):
 
 def test_a_known_delay_of_every_batch_is_found_within_five_per_cent(run, monkeypatch):
     delay_s = 0.15
+    for name, seconds in BESIDE.items():
+        monkeypatch.setattr(autos, name, seconds)
     delayed(monkeypatch, paced(delay_s))
-    record = run("model=vit_tiny", "data=digits", "batch_size=8", "input=all", "steps=30", "warmup=5")
+    record = run("vit_tiny", "data=digits", "batch_size=8", "input=all", "steps=30", "warmup=5")
     given = record["input"]
     step_s = {way: 16 / rate["samples_per_s"] for way, rate in given["rates"].items()}
     assert step_s["real"] == pytest.approx(delay_s, rel=0.05)
@@ -122,7 +129,7 @@ def test_a_known_delay_of_every_batch_is_found_within_five_per_cent(run, monkeyp
 
 
 def test_all_three_ways_with_several_steps_in_a_call(run):
-    record = run("model=vit_tiny", "data=digits", "batch_size=8", "input=all", "steps_per_call=2", *FAST)
+    record = run("vit_tiny", "data=digits", "batch_size=8", "input=all", "steps_per_call=2", *FAST)
     assert set(record["input"]["rates"]) == {"resident", "host", "real"}
     assert record["input"]["loader"]["samples_per_s"] > 0
     assert record["input"]["capacity_over_demand"] > 1
@@ -132,7 +139,7 @@ def test_all_three_ways_with_several_steps_in_a_call(run):
 
 
 def test_padding_is_fed_but_not_useful(run):
-    record = run("model=bert_tiny", "data=kjv", "batch_size=8", "data.packing=none", *FAST)
+    record = run("bert_tiny", "data=kjv", "batch_size=8", "data.packing=none", *FAST)
     padding = record["input"]["padding_fraction"]
     assert 0 < padding < 1
     speed = record["throughput"]
@@ -140,14 +147,14 @@ def test_padding_is_fed_but_not_useful(run):
 
 
 def test_documents_joined_leave_no_padding(run):
-    record = run("model=bert_tiny", "data=kjv", "batch_size=8", *FAST)
+    record = run("bert_tiny", "data=kjv", "batch_size=8", *FAST)
     assert record["input"]["padding_fraction"] == 0
     assert record["throughput"]["useful_tokens_per_s"] == record["throughput"]["tokens_per_s"]
 
 
 def test_damaged_images_in_the_middle_are_named_counted_and_left_out(run, tmp_path):
     data = small_photos(tmp_path / "tfds", damaged=(5, 40))
-    record = run(*data, "model=resnet_tiny", "batch_size=8", *FAST)
+    record = run("resnet_tiny", *data, "batch_size=8", *FAST)
     left_out = record["input"]["bad_records"]
     assert len(left_out) == 2
     assert all(name.startswith("damaged_photos train[") for name in left_out)
@@ -157,8 +164,8 @@ def test_damaged_images_in_the_middle_are_named_counted_and_left_out(run, tmp_pa
 def test_more_damage_than_allowed_stops_the_run_and_keeps_what_was_measured(run, tmp_path):
     """The ways of feeding that need no data set were measured before."""
     data = small_photos(tmp_path / "tfds", damaged=(5, 40))
-    arguments = ("model=resnet_tiny", "batch_size=8", "data.bad_records=0", "input=all", *FAST)
-    record = run(*data, *arguments, code=ExitCode.FAILED_CHECK)
+    arguments = ("batch_size=8", "data.bad_records=0", "input=all", *FAST)
+    record = run("resnet_tiny", *data, *arguments, code=ExitCode.FAILED_CHECK)
     assert record["status"] == "failed"
     assert "] is damaged: " in record["status_reason"]
     assert "fix: " in record["status_reason"]
@@ -174,7 +181,7 @@ def test_ctrl_c_while_the_loader_hangs_keeps_the_blocks_that_were_measured(run, 
 
     delayed(monkeypatch, hang)
     monkeypatch.setattr("trainbench.data.feed.CLOSE_S", 0.1)
-    arguments = ("model=resnet_tiny", "data=digits", "batch_size=8", "measure=quick", "steps=100", "warmup=1")
+    arguments = ("resnet_tiny", "data=digits", "batch_size=8", "measure=quick", "steps=100", "warmup=1")
     started = time.monotonic()
     record = run(*arguments, code=ExitCode.INTERRUPTED)
     assert time.monotonic() - started < 50
@@ -204,26 +211,13 @@ def test_orbax_keeps_from_where_a_data_set_is_to_be_read_on(cache, tmp_path, dat
 
 def test_more_classes_than_the_model_knows_are_refused(run):
     with pytest.raises(UserError, match="data=digits has 10 classes"):
-        run("model=resnet_tiny", "data=digits", "model.architecture.classes=5", *FAST)
-
-
-def one_device(cache):
-    """A user's environment, without the two devices of the tests' own process."""
-    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return kept | {"TRAINBENCH_CACHE": str(cache)}
+        run("resnet_tiny", "data=digits", "model.architecture.classes=5", *FAST)
 
 
 def test_a_worker_process_reads_for_the_run(cache, tmp_path):
     """In a process of its own, as worker processes start the program's main module anew."""
-    command = [sys.executable, "-m", "trainbench", "model=resnet_tiny", "data=digits", "data.workers=1"]
-    done = subprocess.run(
-        [*command, *FAST, "batch_size=8", "hydra.run.dir=out"],
-        cwd=tmp_path,
-        env=one_device(cache),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    arguments = (*SHALLOW["resnet_tiny"], "data=digits", "data.workers=1", "batch_size=8")
+    done = commands.run(cache, tmp_path, *arguments, *FAST, "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr
     assert "Exception ignored" not in done.stderr
@@ -233,14 +227,7 @@ def test_a_worker_process_reads_for_the_run(cache, tmp_path):
 
 def test_the_verb_prepare_writes_a_set_once_and_says_where(cache, tmp_path):
     def prepared(*overrides):
-        return subprocess.run(
-            [sys.executable, "-m", "trainbench", "prepare", *overrides],
-            cwd=tmp_path,
-            env=one_device(tmp_path / "cache"),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return commands.run(tmp_path / "cache", tmp_path, "prepare", *overrides)
 
     for _ in range(2):
         done = prepared("data=digits")
@@ -262,5 +249,5 @@ def test_the_verb_prepare_writes_a_set_once_and_says_where(cache, tmp_path):
 def test_a_run_never_downloads_unless_told_to(run, monkeypatch, tmp_path):
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("it prepared"))
     with pytest.raises(UserError, match="not prepared") as caught:
-        run("data=tfds", "data.name=mnist", f"data.dir={tmp_path}", "model=resnet_tiny", *FAST)
+        run("resnet_tiny", "data=tfds", "data.name=mnist", f"data.dir={tmp_path}", *FAST)
     assert "python -m trainbench prepare data=tfds data.name=mnist" in caught.value.fix

@@ -113,7 +113,7 @@ def test_the_screen_has_one_line_with_the_longest_operations(tmp_path):
     shown = record.Result.model_validate(dict(examples.ok_gpu()) | {"trace": section})
     lines = console.summary(shown, tmp_path / "result.json")
     (line,) = (text for text in lines if text.startswith("trace "))
-    assert "top ops: fusion.1 60.0 %, a_kernel_with_a_name_of_more_" in line
+    assert "top ops: attention/dot_general 60.0 %, a_kernel_with_a_name_of_more_" in line
     assert "device busy 70.0 %" in line
     assert "5 steps in trace/ (1.00 MiB)" in line
     assert len(lines) <= 10

@@ -1,6 +1,7 @@
 """`python -m trainbench`."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -19,8 +20,12 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     code = _exit_code()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):
+        try:
             stream.flush()
+        except BrokenPipeError:
+            continue
+        except OSError as error:
+            code = code or _cannot_print(error)
     # Not sys.exit: after an interrupt a native compilation may still run in a thread that cannot be stopped.
     os._exit(code)
 
@@ -35,6 +40,17 @@ def _exit_code() -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _cannot_print(error)
+
+
+def _cannot_print(error: OSError) -> int:
+    """What is written into files says so itself: this was standard output, on a disk that is full."""
+    with contextlib.suppress(OSError):
+        print(f"trainbench: the output cannot be written: {error.strerror}", file=sys.stderr)
+    return ExitCode.USER_ERROR
 
 
 if __name__ == "__main__":

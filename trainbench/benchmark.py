@@ -1,17 +1,16 @@
 """One benchmark from a composed configuration to its result file and its summary on the screen."""
 
 import signal
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from trainbench import config, published
+from trainbench import config, fits, published
 from trainbench.assemble import Ending, assemble
-from trainbench.errors import ExitCode, OutOfMemory, UserError, first_line
+from trainbench.errors import EXIT_CODES, ExitCode, OutOfMemory, UserError, first_line
 from trainbench.measure.errors import MeasurementError
 from trainbench.model_flops import flops_per_sample
 from trainbench.reference import figures
@@ -21,14 +20,6 @@ from trainbench.results import store
 from trainbench.results.record import Result
 from trainbench.run import Parts, run
 from trainbench.training.compile import enable_compilation_cache
-
-EXIT_CODES = {
-    "ok": ExitCode.OK,
-    "invalid": ExitCode.FAILED_CHECK,
-    "failed": ExitCode.FAILED_CHECK,
-    "oom": ExitCode.OUT_OF_MEMORY,
-    "interrupted": ExitCode.INTERRUPTED,
-}
 
 
 def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> ExitCode:
@@ -72,8 +63,9 @@ def _save(result: Result, directory: Path) -> Path:
     try:
         return store.write(result, directory)
     except UserError:
-        # The disk filled up while we measured: the numbers must not be lost with it.
-        print(result.model_dump_json())
+        # The disk filled up while we measured: the numbers must not be lost with it. Where the output goes
+        # into a file, that is often on the same disk.
+        print(result.model_dump_json(), file=sys.stderr)
         raise
 
 
@@ -93,7 +85,7 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
     except MeasurementError as error:
         return Ending("invalid", str(error))
     except Exception as error:
-        if _is_out_of_memory(error):
+        if fits.is_out_of_memory(error):
             return Ending("oom", f"while {progress.text}: {first_line(error)}")
         trace = directory / store.TRACEBACK_FILE
         trace.write_text(traceback.format_exc())
@@ -106,12 +98,3 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
     if parts.timing.error:
         return Ending("invalid", parts.timing.error)
     return Ending("ok")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether the runtime says so: XLA's RESOURCE_EXHAUSTED, CUDA's and the allocators' "out of memory"."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error)
-    said = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower() or "OUT_OF_MEMORY" in text
-    return isinstance(error, jax.errors.JaxRuntimeError) and said

@@ -8,24 +8,25 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trainbench import __version__, complaints, usage
+from trainbench import __version__, command_line, complaints, usage
 from trainbench.errors import ExitCode, UserError, nearest
 from trainbench.processes import batch_search, child, interrupts
 from trainbench.report.console import error_screen
+from trainbench.results import store
 
 CONFIG_PATH = "pkg://trainbench.configs"
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 # One point of what Hydra composed: its configuration, and Hydra's settings for it.
 Job = Callable[[DictConfig, Any], None]
@@ -87,58 +88,9 @@ def _split_verb(arguments: list[str]) -> tuple[str, list[str]]:
     return "run", arguments
 
 
-class _Parser(argparse.ArgumentParser):
-    """The options that we pass on to Hydra, whose own parser would answer a mistake with its usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, allowed=", ".join(usage.OPTIONS), fix=usage.SHORT)
-
-
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--run", "-r", action="store_true")
-    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
-    parser.add_argument("--package", "-p")
-    parser.add_argument("--resolve", action="store_true")
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFO)
-    options, unknown = parser.parse_known_intermixed_args(arguments)
-    if options.config_dir and not Path(options.config_dir).is_dir():
-        raise UserError(
-            f"--config-dir {options.config_dir} is not a directory",
-            allowed="a directory with configurations of your own",
-            fix="check the path, or leave --config-dir out",
-        )
-    if unknown:
-        known = [word.rstrip(",") for text in usage.OPTIONS for word in text.split() if word.startswith("-")]
-        near = nearest(unknown[0], known)
-        raise UserError(
-            f"{unknown[0]} is not an option",
-            allowed=", ".join(usage.OPTIONS),
-            fix=f"did you mean {near}?" if near else usage.SHORT,
-        )
-    options.overrides = _plainly_named(options.overrides)
-    return options
-
-
-def _plainly_named(overrides: Sequence[str]) -> list[str]:
-    """The overrides with the keys that are looked at here in one spelling: without +, the price in full."""
-    plain = [re.sub(r"^\+*(price|price_per_hour|reproduce|batch_size)=", r"\1=", item) for item in overrides]
-    keys = {override.partition("=")[0] for override in plain}
-    if {"price", "price_per_hour"} <= keys:
-        raise UserError(
-            "price and price_per_hour are one key, and both are given",
-            allowed="one of them",
-            fix="leave one out: price=2.50",
-        )
-    return [re.sub("^price=", "price_per_hour=", override) for override in plain]
-
-
 def _run(arguments: list[str]) -> int:
     """One benchmark, or with -m a sweep of them; the verb when none is given."""
-    options = _options(arguments)
+    options = command_line.parse(arguments)
     if options.multirun and not (options.cfg or options.info):
         return _sweep(options)
     return _single(options, shlex.join(["python", "-m", "trainbench", *arguments]))
@@ -148,27 +100,45 @@ def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
     asked = list(options.overrides)
     searched = any(override in batch_search.OVERRIDES for override in asked)
-    if not searched and any(override.startswith("reproduce=") for override in asked):
-        # Imported late: it asks JAX for the device, which other errors needn't wait for.
-        from trainbench import reproduce
-
-        options.overrides = reproduce.expand(options.overrides)
+    if not searched:
+        options.overrides = _expanded(asked)
 
     def job(config: DictConfig, settings: Any) -> None:
         directory = Path(settings.runtime.output_dir)
         if searched:
-            own = [f"--config-dir={options.config_dir}"] if options.config_dir else []
-            codes.append(batch_search.search_and_show(asked, own, _plain(config), directory, command))
+            kind = str(config.batch_size)
+            codes.append(batch_search.search_and_show(asked, options.config_dir, kind, directory, command))
             return
         # Imported late: the parent of other processes must not start a JAX backend, which would take the
         # device's memory.
         from trainbench import benchmark
 
-        codes.append(benchmark.run_and_show(_plain(config), directory, command))
+        try:
+            codes.append(benchmark.run_and_show(_plain(config), directory, command))
+        except UserError:
+            _remove_if_empty(directory)
+            raise
 
     with interrupts.one_wish():
         _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Remove what Hydra made for a run that never began."""
+    if [path.name for path in directory.iterdir()] == [".hydra"]:
+        shutil.rmtree(directory / ".hydra")
+        store.remove_empty(directory)
+
+
+def _expanded(overrides: list[str]) -> list[str]:
+    """The overrides with those that `reproduce=ID` stands for."""
+    if not any(override.startswith("reproduce=") for override in overrides):
+        return overrides
+    # Imported late: it asks JAX for the device, which other errors needn't wait for.
+    from trainbench import reproduce
+
+    return reproduce.expand(overrides)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -181,7 +151,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     def job(config: DictConfig, settings: Any) -> None:
         del config
-        if sweep.run_point(plan, list(settings.overrides.task), own) == ExitCode.INTERRUPTED:
+        if sweep.run_point(plan, list(settings.overrides.task), own).interrupted:
             raise KeyboardInterrupt
 
     # Each point's process keeps what Hydra composed beside its own result.
@@ -190,15 +160,21 @@ def _sweep(options: argparse.Namespace) -> int:
         sweep.announce(plan)
         try:
             _with_hydra(options, job)
-            sweep_plan.note(plan, finished=True)
+            sweep_plan.note(plan, finished=not sweep.unfinished(plan))
+        except UserError:
+            # Hydra composes all points before it launches the first.
+            if not sweep.outcomes(plan):
+                sweep.abandon(plan)
+            raise
         finally:
-            print(sweep.summary(plan))
+            if sweep.outcomes(plan):
+                print(sweep.summary(plan))
         return sweep.exit_code(plan)
 
 
 def _prepare(arguments: list[str]) -> int:
     """Write a data set to the disk, once; it downloads only with data.download=true."""
-    options = _options(arguments)
+    options = command_line.parse(arguments)
     if options.multirun:
         raise UserError("prepare takes one data set", allowed="one set of overrides", fix="leave -m out")
     # Nothing is measured, so there is no result and no directory for one.
@@ -218,10 +194,10 @@ def _prepare(arguments: list[str]) -> int:
 def _fits(arguments: list[str]) -> int:
     """Compile the training step without running it: the memory that it needs, and whether it fits."""
     as_json = "--json" in arguments
-    options = _options([word for word in arguments if word != "--json"])
+    options = command_line.parse([word for word in arguments if word != "--json"])
     if options.multirun:
         raise UserError("fits takes one configuration", allowed="one set of overrides", fix="leave -m out")
-    options.overrides[:0] = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+    options.overrides = ["hydra.run.dir=.", "hydra.output_subdir=null", *_expanded(options.overrides)]
     codes: list[ExitCode] = []
 
     def job(config: DictConfig, settings: Any) -> None:
@@ -258,7 +234,7 @@ def _with_hydra(options: argparse.Namespace, job: Job) -> None:
 
     # Without this Hydra prints its own report and ends the process with code 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *_hydra_arguments(options)]
+    sys.argv = [sys.argv[0], *command_line.for_hydra(options)]
     try:
         hydra.main(version_base="1.3", config_path=CONFIG_PATH, config_name="config")(point)()
     except _JobFailed as failed:
@@ -272,16 +248,6 @@ def _with_hydra(options: argparse.Namespace, job: Job) -> None:
             f"the output directory cannot be made: {error.strerror}: {error.filename}",
             fix="choose a writable one: hydra.run.dir=DIR (for a sweep hydra.sweep.dir=DIR)",
         ) from None
-
-
-def _hydra_arguments(options: argparse.Namespace) -> list[str]:
-    """The options before the overrides: Hydra's own parser does not take them mixed."""
-    flags = []
-    for name, value in vars(options).items():
-        if name != "overrides" and value not in (None, False):
-            option = f"--{name.replace('_', '-')}"
-            flags.append(option if value is True else f"{option}={value}")
-    return [*flags, *options.overrides]
 
 
 def _plain(config: DictConfig) -> Any:

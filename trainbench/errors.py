@@ -15,6 +15,16 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+# By the status of a run's record.
+EXIT_CODES = {
+    "ok": ExitCode.OK,
+    "invalid": ExitCode.FAILED_CHECK,
+    "failed": ExitCode.FAILED_CHECK,
+    "oom": ExitCode.OUT_OF_MEMORY,
+    "interrupted": ExitCode.INTERRUPTED,
+}
+
+
 class UserError(Exception):
     """A mistake in what the user asked for: shown as one short screen, never as a traceback.
 

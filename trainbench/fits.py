@@ -1,5 +1,7 @@
 """What cannot fit into memory is refused before it is tried."""
 
+import jax
+
 from trainbench.autos import RunConfig
 from trainbench.data.synthetic import POOL
 from trainbench.errors import OutOfMemory
@@ -25,3 +27,12 @@ def refuse_above(limit: int | None, needed: int, what: str) -> None:
         raise OutOfMemory(
             f"{what} needs {needed / 2**30:,.1f} GiB per device; {limit / 2**30:,.1f} GiB are available"
         )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the runtime says so: XLA's RESOURCE_EXHAUSTED, CUDA's and the allocators' "out of memory"."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    said = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower() or "OUT_OF_MEMORY" in text
+    return isinstance(error, jax.errors.JaxRuntimeError) and said

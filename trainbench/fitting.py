@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainbench import config
-from trainbench.errors import ExitCode, OutOfMemory
+from trainbench.errors import ExitCode, OutOfMemory, first_line
+from trainbench.fits import is_out_of_memory
 from trainbench.report.numbers import size, units
 from trainbench.report.progress import ProgressLine
 from trainbench.run import Parts, build
@@ -63,6 +64,11 @@ def compiled(tree: Mapping[str, Any], progress: ProgressLine) -> Fit:
             build(parts, progress, Path(scratch))
     except OutOfMemory as error:
         refused = str(error)
+    except Exception as error:
+        # Compilers for accelerators refuse what does not fit.
+        if parts.config is None or not is_out_of_memory(error):
+            raise
+        refused = first_line(error)
     assert parts.config is not None
     assert parts.task is not None
     assert parts.devices is not None
@@ -85,11 +91,11 @@ def compiled(tree: Mapping[str, Any], progress: ProgressLine) -> Fit:
 
 def _lines(fit: Fit) -> list[str]:
     answer = {True: "yes", False: "no", None: "unknown"}[fit.fits]
-    needed = "more" if fit.needed_bytes is None else size(fit.needed_bytes)
+    needed = "more than that" if fit.needed_bytes is None else size(fit.needed_bytes)
     available = "an unknown amount" if fit.available_bytes is None else size(fit.available_bytes)
-    per_step = f"{fit.batch_size} {units(fit.sample_unit)} per device and step"
+    per_step = f"{fit.batch_size:,} {units(fit.sample_unit)} per device and step"
     lines = [
         f"fits         {answer} · {fit.model} · {per_step}",
-        f"memory       {needed} needed of {available} that may be allocated, per device (compiler)",
+        f"memory       {available} may be allocated per device; the step needs {needed} (compiler)",
     ]
     return [*lines, f"reason       {fit.reason}"] if fit.reason else lines

@@ -158,3 +158,12 @@ def test_bfloat16_units_are_read_from_the_flags():
     assert machine.has_bfloat16_units("flags : fpu avx512_bf16 avx2")
     assert machine.has_bfloat16_units("Features : fp asimd bf16")
     assert not machine.has_bfloat16_units("flags : fpu avx2 avx512f")
+
+
+def test_the_gpus_are_told_by_their_models(tmp_path):
+    for number, model in enumerate(("NVIDIA H100 80GB HBM3", "NVIDIA L4")):
+        (tmp_path / "gpus" / f"0000:0{number}:00.0").mkdir(parents=True)
+        text = f"Model: \t\t {model}\nIRQ:   \t\t 52\nGPU UUID: \t GPU-1\n"
+        (tmp_path / "gpus" / f"0000:0{number}:00.0" / "information").write_text(text)
+    assert machine.nvidia_gpus(tmp_path) == "NVIDIA H100 80GB HBM3, NVIDIA L4"
+    assert machine.nvidia_gpus(tmp_path / "nowhere") is None

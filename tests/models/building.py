@@ -1,5 +1,6 @@
 """Builds models for the tests: from the shipped YAML files, abstractly or for real."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -36,15 +37,16 @@ def family_and_config(name: str) -> tuple[ModuleType, Any]:
     return family, family.Config(**settings["architecture"], **sizes)
 
 
-def abstract(name: str, policy: Policy = FLOAT32) -> nnx.Module:
-    """The model with shapes in place of arrays, which takes no memory at any size."""
+def abstract(name: str, policy: Policy = FLOAT32, **changes: Any) -> nnx.Module:
+    """The model, with `changes` to its Config, as shapes: it takes no memory at any size."""
     family, config = family_and_config(name)
+    config = dataclasses.replace(config, **changes)
     return nnx.eval_shape(lambda: family.Model(config, policy=policy, rngs=nnx.Rngs(0)))
 
 
-def build(name: str, policy: Policy = FLOAT32, seed: int = 0) -> nnx.Module:
+def build(name: str, policy: Policy = FLOAT32, seed: int = 0, **changes: Any) -> nnx.Module:
     """The model with random numbers from numpy, which compiles nothing: initialisers take seconds."""
-    graph, state = nnx.split(abstract(name, policy))
+    graph, state = nnx.split(abstract(name, policy, **changes))
     random = np.random.default_rng(seed)
     flat = [
         (path, leaf.replace(_random_leaf(path[-1], leaf, random))) for path, leaf in nnx.to_flat_state(state)

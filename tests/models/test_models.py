@@ -133,9 +133,7 @@ def test_training_moves_the_running_statistics_and_evaluation_does_not():
 
 @pytest.mark.parametrize("name", ["vit_tiny", "bert_tiny", "gpt2_tiny"])
 def test_dropout_follows_its_key_and_is_off_in_evaluation(name):
-    family, config = family_and_config(name)
-    config = type(config)(**{**vars(config), "dropout_rate": 0.3})
-    model = family.Model(config, policy=FLOAT32, rngs=nnx.Rngs(0))
+    model = build(name, dropout_rate=0.3)
     first, again, other = (
         run_tiny(name, model, train=True, rngs=nnx.Rngs(dropout=seed)) for seed in (0, 0, 1)
     )

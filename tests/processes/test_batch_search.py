@@ -1,5 +1,6 @@
 """`batch_size=auto` and `batch_size=best`, with a compiler and runs that are faked."""
 
+import io
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from tests.sweeping import Processes
 from trainbench import cli
 from trainbench.processes import batch_search, child
-from trainbench.processes.batch_search import Stopped, fitting_batch, rounded_down
+from trainbench.processes.fitting_batch import fitting_batch, rounded_down
 from trainbench.results import store
 
 MIB = 2**20
@@ -45,11 +46,10 @@ class Compiler:
 @pytest.mark.parametrize("parts", [1, 4, 6])
 def test_the_largest_batch_that_fits_is_found_to_a_sixteenth_in_a_few_compilations(available, parts):
     compiler = Compiler(available, parts=parts, default=252)
-    if available < 500 + 10 * parts:
-        with pytest.raises(Stopped):
-            fitting_batch(compiler)
-        return
     batch, reason = fitting_batch(compiler)
+    if available < 500 + 10 * parts:
+        assert (batch, reason) == (parts, "by the compiler not even the smallest batch fits")
+        return
     largest = (available - 500) // 10 // parts * parts
     assert batch <= largest
     assert batch % parts == 0
@@ -80,16 +80,20 @@ def test_a_compiler_that_refuses_without_a_number_is_searched_all_the_same(avail
     assert largest - batch <= largest / 8
 
 
-def test_when_not_even_one_sample_fits_it_is_out_of_memory():
-    with pytest.raises(Stopped) as stopped:
-        fitting_batch(Compiler(100))
-    assert stopped.value.code == 3
+@pytest.mark.parametrize("kind", ["auto", "best"])
+def test_when_not_even_one_sample_fits_running_proves_it_and_the_record_says_so(searched, kind):
+    processes = Processes({"1": "oom"})
+    code, result, output, _ = searched(Compiler(100), processes, f"batch_size={kind}")
+    assert code == 3
+    assert processes.values("batch_size") == ["1"]
+    assert result.status == "oom"
+    assert "OUT OF MEMORY" in output
 
 
 def test_a_cpu_stops_at_steps_that_it_can_bear():
     compiler = Compiler(10**6, default=4, platform="cpu", flops=1e9)
     batch, reason = fitting_batch(compiler)
-    assert batch == rounded_down(100)
+    assert batch == 40
     assert "as large as a CPU can bear" in reason
 
 
@@ -123,6 +127,13 @@ def searched(tmp_path, monkeypatch, capsys):
         return code, store.read(file) if file.exists() else None, *capsys.readouterr()
 
     return run
+
+
+class _Ended:
+    """A process that has ended and printed this."""
+
+    def __init__(self, output):
+        self.stdout = io.BytesIO(output)
 
 
 def _batch(arguments):
@@ -165,14 +176,14 @@ def test_auto_ends_with_out_of_memory_when_nothing_runs(searched):
     assert "OUT OF MEMORY" in output
 
 
-RATES = {1024: 1000.0, 512: 990.0, 256: 960.0, 128: 900.0, 64: 700.0, 32: 400.0}
+RATES = {2048: 1001.0, 1024: 1000.0, 512: 990.0, 256: 960.0, 128: 900.0, 64: 700.0, 32: 400.0}
 
 
-def test_best_finds_the_knee_among_powers_of_two(searched):
+def test_best_finds_the_knee_among_powers_of_two_from_the_default_on(searched):
     processes = Processes(rate=RATES.__getitem__)
     code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
     assert code == 0
-    assert processes.values("batch_size") == ["1024", "512", "256", "128", "64"]
+    assert processes.values("batch_size") == ["256", "512", "1024", "128", "64"]
     assert result.workload.batch_size == 256
     assert result.autos["batch_size"].reason == (
         "the smallest within 5 % of the best, 1,000 images/s at 1024; tried 64, 128, 256, 512, 1024"
@@ -180,10 +191,32 @@ def test_best_finds_the_knee_among_powers_of_two(searched):
     assert "best: batch_size=1024, 1,000 images/s; knee (within 5 % of it): batch_size=256, 960" in output
 
 
-def test_best_goes_on_below_a_batch_that_runs_out_of_memory(searched):
+def test_best_goes_no_further_up_where_doubling_gains_nothing(searched):
+    processes = Processes(rate=lambda batch: 1000.0 if batch >= 32 else 500.0)
+    searched(Compiler(10**9, default=32), processes, "batch_size=best")
+    assert processes.values("batch_size") == ["32", "64", "128", "16"]
+
+
+def test_best_on_a_cpu_stops_before_steps_that_last_too_long(searched):
+    compiler = Compiler(10**9, default=8, platform="cpu")
+    processes = Processes(rate=lambda batch: 10.0 + batch)
+    searched(compiler, processes, "batch_size=best")
+    # what the rate of half the batch lets expect
+    taken = [batch / (10.0 + batch / 2) for batch in map(int, processes.values("batch_size")) if batch > 8]
+    assert max(taken) <= batch_search.CPU_LONGEST_STEP_S
+
+
+def test_best_skips_a_default_that_does_not_fit(searched):
+    processes = Processes(rate=RATES.__getitem__)
+    searched(Compiler(2000), processes, "batch_size=best")
+    assert processes.values("batch_size") == ["128", "64"]
+
+
+def test_best_turns_where_a_batch_runs_out_of_memory(searched):
     processes = Processes({"1024": "oom"}, rate=RATES.__getitem__)
     code, result, output, _ = searched(Compiler(10_740), processes, "batch_size=best")
     assert code == 0
+    assert processes.values("batch_size") == ["256", "512", "1024", "128", "64"]
     assert result.workload.batch_size == 256
     assert "oom" in output
 
@@ -215,17 +248,49 @@ def test_a_process_that_ends_early_ends_the_search(searched, ending, code):
     ended, result, _, errors = searched(Compiler(10_740), Processes({"1024": ending}), "batch_size=auto")
     assert ended == code
     assert result is None
+    assert "batch_size=auto was not found: batch_size=1024: " in errors
     assert "Traceback" not in errors
 
 
-def test_an_interrupted_search_goes_on_in_the_same_directory(searched):
-    stopped = Processes({"256": KeyboardInterrupt()}, rate=RATES.__getitem__)
-    code, _, _, _ = searched(Compiler(10_740), stopped, "batch_size=best")
+def test_an_earlier_result_is_not_taken_for_that_of_a_search_that_ended_early(searched, tmp_path):
+    searched(Compiler(10_740), Processes(), "batch_size=auto", "seed=1")
+    code, result, _, _ = searched(Compiler(10_740), Processes({"1024": "dies"}), "batch_size=auto", "seed=2")
+    assert code == 1
+    assert result is None
+    assert (tmp_path / "out" / store.PREVIOUS_FILE).exists()
+
+
+def test_no_batch_is_compiled_twice(searched):
+    compiler = Compiler(10_740)
+    searched(compiler, Processes(rate=RATES.__getitem__), "batch_size=best")
+    assert len(compiler.asked) == len(set(compiler.asked))
+
+
+def test_a_compilation_that_is_killed_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainbench"])
+    monkeypatch.setattr(child, "start", lambda *asked: _Ended(b""))
+    monkeypatch.setattr(child, "wait", lambda process: -9)
+    assert cli.main(["batch_size=auto", "hydra.run.dir=out"]) == 1
+    assert "the compilation ended with code -9" in capsys.readouterr().err
+
+
+def test_the_record_of_a_search_is_configured_as_its_runs_were(searched):
+    """`reproduce` stands for further overrides, which only the processes of the search work out."""
+    _, result, _, _ = searched(Compiler(10_740), Processes(), "batch_size=auto", "seed=5")
+    assert result.config == {"batch_size": "auto", "seed": 5}
+
+
+def test_an_interrupted_search_shows_what_there_is_and_goes_on_in_the_same_directory(searched):
+    stopped = Processes({"128": KeyboardInterrupt()}, rate=RATES.__getitem__)
+    code, _, output, errors = searched(Compiler(10_740), stopped, "batch_size=best")
     assert code == 130
+    assert "batch_size=1024" in output
+    assert "the same command goes on" in errors
     resumed = Processes(rate=RATES.__getitem__)
     code, result, _, _ = searched(Compiler(10_740), resumed, "batch_size=best")
     assert code == 0
-    assert resumed.values("batch_size") == ["256", "128", "64"]
+    assert resumed.values("batch_size") == ["128", "64"]
     assert result.workload.batch_size == 256
 
 
@@ -240,12 +305,9 @@ def test_the_search_passes_everything_else_on(searched, tmp_path):
 
 
 def test_a_device_that_does_not_say_its_memory_is_a_clear_screen(tmp_path, monkeypatch, capsys):
-    class Answer:
-        stdout = type("Pipe", (), {"read": lambda self: json.dumps({"available_bytes": None}).encode()})()
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trainbench"])
-    monkeypatch.setattr(child, "start", lambda *asked: Answer())
+    monkeypatch.setattr(child, "start", lambda *asked: _Ended(json.dumps({"available_bytes": None}).encode()))
     monkeypatch.setattr(child, "wait", lambda process: 0)
     assert cli.main(["batch_size=auto", "hydra.run.dir=out"]) == 2
     assert "-m batch_size=32,64,128,256" in capsys.readouterr().err

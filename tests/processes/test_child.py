@@ -1,5 +1,6 @@
 """What binds a benchmark's process to the one that started it."""
 
+import io
 import os
 import signal
 import subprocess
@@ -62,6 +63,29 @@ def test_a_child_that_dies_of_a_signal_was_interrupted(number):
     with process:
         assert child.wait(process) in (ExitCode.INTERRUPTED, 1)
         assert process.returncode in (-number, 1)
+
+
+def test_a_child_that_hangs_is_killed_at_the_third_wish(capsys):
+    class Hanging:
+        stdin = io.BytesIO()
+        killed = False
+        waits = 0
+
+        def wait(self):
+            self.waits += 1
+            if self.killed:
+                return -signal.SIGKILL
+            assert self.waits <= child.WISHES_TO_KILL
+            raise KeyboardInterrupt
+
+        def kill(self):
+            self.killed = True
+
+    process = Hanging()
+    assert child.wait(process) == ExitCode.INTERRUPTED
+    assert process.killed
+    assert process.waits == 1 + child.WISHES_TO_KILL
+    assert "once more kills it" in capsys.readouterr().err
 
 
 def test_what_a_child_is_told_does_not_reach_its_own_children(monkeypatch):

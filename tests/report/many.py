@@ -12,10 +12,12 @@ from trainbench.results.record import (
     Input,
     Loss,
     Memory,
+    Operation,
     Rate,
     Result,
     StepTime,
     Throughput,
+    Trace,
     Utilization,
 )
 
@@ -98,7 +100,63 @@ def mixture() -> list[Result]:
         verdict="input-bound",
         verdict_reason="the loader gives less than the step takes",
     )
-    return [*sweep(), *others, changed(examples.ok_gpu(), id="fed", input=fed)]
+    return [*sweep(), *others, changed(examples.ok_gpu(), id="fed", input=fed, trace=trace())]
+
+
+def trace(*names: str, busy: float | None = 0.931) -> Trace:
+    """Five traced steps, with operations of these names or of some that XLA might give."""
+    names = names or ("convolution.3", "fusion.12", "fusion.7", "all-reduce.1", "copy.2")
+    kinds = {"convolution": "convolution", "fusion": "loop fusion", "all-reduce": "collective"}
+    shares = [0.5**place / 2 for place, _ in enumerate(names, 1)]
+    return Trace(
+        steps=5,
+        wall_s=0.47,
+        device_busy_fraction=busy,
+        operations=tuple(
+            Operation(
+                name=name,
+                category=kinds.get(name.partition(".")[0], name),
+                origin=f"jit(step)/jvp(Model)/{name}/dot_general",
+                self_time_s=0.09 * share,
+                share=share,
+                occurrences=1 + place % 3,
+            )
+            for place, (name, share) in enumerate(zip(names, shares, strict=True))
+        ),
+        source="xprof 2.24.0",
+        path="trace",
+        size_bytes=3_400_000,
+    )
+
+
+def forecast(base: Result, kind: str = "TPU v6 lite") -> Result:
+    """The same work as a forecast for a chip that is not here: a rate and a workload, but no timing."""
+    assert base.hardware is not None
+    return changed(
+        base,
+        kind="forecast",
+        id=f"{base.id}-forecast",
+        hardware=base.hardware.model_copy(update={"device_kind": kind, "chip": "v6e"}),
+        timing=None,
+        utilization=None,
+        loss=None,
+        memory=Memory(peak_bytes_compiled=20 * GIB),
+    )
+
+
+def two_models() -> list[Result]:
+    """Two models by four batch sizes, with what failed, repeats as of a comparison, and forecasts."""
+    base, made = examples.ok_gpu(), []
+    for place, model in enumerate(("a", "b")):
+        for size, batch in enumerate((1, 2, 4, 8)):
+            made.append(point(base, 10 * place + size, batch, model=model))
+    oom, failed = made.pop(), made.pop(2)
+    made.append(changed(examples.oom(), id="run-oom", workload=oom.workload))
+    made.append(
+        changed(examples.failed_early(), id="run-failed", workload=failed.workload, hardware=failed.hardware)
+    )
+    made += [point(base, 30 + repeat, 4, model="b") for repeat in range(3)]
+    return [*made, *(forecast(point(base, 40 + batch, batch, model="a")) for batch in (2, 4, 8))]
 
 
 def hostile() -> Result:
@@ -128,6 +186,7 @@ def hostile() -> Result:
         hardware=base.hardware.model_copy(update={"device_kind": HOSTILE, "chip": HOSTILE}),
         software=base.software.model_copy(update={"jax": HOSTILE, "driver": "</script><!--"}),
         comparisons=(figure,),
+        trace=trace(HOSTILE, "datum['x'].y[0]"),
         warnings=(f"odd: {HOSTILE}",),
     )
 

@@ -1,6 +1,7 @@
 """The comparison as text, Markdown and JSON."""
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.results.comparing import changed, loaded, timed
 from trainbench.report import compare as report
 from trainbench.report.compare_files import as_json, escaped, markdown
 from trainbench.results.compare import compare
+from trainbench.results.compare_gate import answer
 from trainbench.results.compare_pairs import pair
 
 HOSTILE = "<script>alert(1)</script>|`x`*_@team #12 \x1b[31m\n# title https://example.org"
@@ -16,7 +18,7 @@ HOSTILE = "<script>alert(1)</script>|`x`*_@team #12 \x1b[31m\n# title https://ex
 def said(base, new):
     pairing = pair(loaded(*base), loaded(*new))
     compared = compare(pairing.pairs)
-    return report.words(compared, pairing), compared, pairing
+    return report.words(compared, answer(compared), pairing), compared, pairing
 
 
 def text(base, new, width=120):
@@ -51,6 +53,15 @@ def test_the_other_verdicts_have_words_too():
     assert "exit code 0: no regression" in unclear
 
 
+def test_a_long_label_leaves_the_verdict_whole():
+    fed = {"data": "photographs", "optimizer": "adamw"}
+    base, new = (
+        [timed(0.1, seed=seed), timed(0.1, seed=seed + 5, noise=0.1, workload=fed)] for seed in (1, 20)
+    )
+    shown = text(base, new, width=100).split("\n\n")[0]
+    assert re.search(r"can't tell below \d+\.\d %", shown)
+
+
 def test_two_rounds_can_see_nothing_and_say_so_in_plain_words():
     base, new = ([timed(step, seed=i + n) for i, step in enumerate((0.1, 0.13))] for n in (0, 5))
     shown = text(base, new)
@@ -71,6 +82,46 @@ def test_a_run_that_broke_says_how():
     shown = text([timed(0.1, seed=1)], [broken])
     assert "NEW oom: needs" in " ".join(shown.split())
     assert "exit code 1" in shown
+
+
+def test_a_side_that_got_slower_where_the_other_broke_shows_both():
+    broken = changed(timed(0.1, seed=9), status="oom", status_reason="no room", timing=None, id="broken")
+    base = [*(timed(0.1, seed=seed) for seed in range(3)), broken]
+    shown = text(base, [timed(0.13, seed=seed) for seed in range(4, 7)])
+    assert "improvement: BASE oom: no room (1 of 4 runs)" in " ".join(shown.split())
+    assert row(shown, "  speed").endswith("% slower")
+    assert "exit code 1" in shown
+
+
+def test_an_input_that_cost_nothing_and_now_does_is_called_a_regression():
+    def fed(seed, low, high):
+        return timed(
+            0.1,
+            seed=seed,
+            input={"mode": "real", "stall_fraction": low, "stall_fraction_bounds": (low, high)},
+        )
+
+    shown = text([fed(1, 0.0, 0.01)], [fed(2, 0.25, 0.3)])
+    assert row(shown, "  input stall").endswith("25.0 % - regression")
+    assert "exit code 1" in shown
+
+
+def test_pairs_of_a_sweep_over_a_setting_are_named_by_it():
+    base, new = (
+        [timed(0.1, seed=s + n, config={"optimizer": {"b1": b1}}) for n, b1 in enumerate((0.9, 0.8))]
+        for s in (1, 5)
+    )
+    shown = text(base, new, width=140)
+    assert row(shown, "resnet50 bf16 batch 256 optimizer.b1 0.8")
+    assert row(shown, "resnet50 bf16 batch 256 optimizer.b1 0.9")
+
+
+def test_json_holds_no_number_that_json_has_not():
+    base = timed(0.1, seed=1, compile={"program_flops": 1e-308})
+    words, compared, pairing = said([base], [timed(0.1, seed=2)])
+    content = json.loads(as_json(compared, words, pairing, 0, ["broken.json is damaged"]))
+    assert content["pairs"][0]["metrics"]["FLOPs in the program"]["ratio"] is None
+    assert content["left_out"] == ["broken.json is damaged"]
 
 
 def test_differences_of_the_environment_are_listed_once_and_name_their_pairs():
@@ -107,7 +158,8 @@ def test_left_over_runs_and_skipped_files_are_counted_and_named():
         loaded(timed(0.1, seed=1), *(timed(0.1, seed=n, workload={"batch_size": n}) for n in range(2, 10))),
         loaded(timed(0.1, seed=20)),
     )
-    words = report.words(compare(pairing.pairs), pairing, ["broken.json is damaged"])
+    compared = compare(pairing.pairs)
+    words = report.words(compared, answer(compared), pairing, ["broken.json is damaged"])
     shown = " ".join(report.text(words).split())
     assert "8 only in BASE: run-2-0.1.json" in shown
     assert "and 3 more" in shown

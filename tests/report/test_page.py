@@ -74,14 +74,14 @@ def _data(part):
 def test_a_mixture_has_every_section_in_order(no_vega):
     text = made(many.mixture(), (SKIPPED,))
     assert re.findall(r'<section id="([a-z]+)"', text) == [
-        *("summary", "throughput", "results", "steps", "published", "roofline", "memory", "compile"),
-        *("input", "loss", "scaling", "environment", "troubles", "warnings", "skipped"),
+        *("summary", "throughput", "results", "steps", "published", "roofline", "trace", "memory"),
+        *("compile", "input", "loss", "scaling", "environment", "troubles", "warnings", "skipped"),
     ]
 
 
 def test_sections_with_nothing_to_show_are_absent(no_vega):
     assert Reader(made([examples.failed_early()])).ids() == {"summary", "results", "troubles"}
-    assert not Reader(made([examples.ok_gpu()])).ids() & {"input", "scaling", "troubles", "skipped"}
+    assert not Reader(made([examples.ok_gpu()])).ids() & {"input", "scaling", "trace", "troubles", "skipped"}
 
 
 def test_a_page_without_plots_needs_no_library():
@@ -175,6 +175,129 @@ def test_best_and_knee_are_marked_in_the_plot_and_told_in_words(no_vega):
     assert "resnet50 · bf16, batch 512: out of memory" in plot.lines
 
 
+def unsteady(result, **fields):
+    timing = result.timing.model_copy(update={"steady": False, "steady_reason": "it drifted by 9 %"})
+    return many.changed(result, timing=timing, **fields)
+
+
+def test_a_tile_says_how_many_runs_a_rate_is_of_and_that_they_were_not_steady():
+    def tile(*results):
+        return section(list(results), "summary").numbers[0]
+
+    one = many.point(examples.ok_gpu(), 1, 64)
+    assert tile(one) == ("2,489 images/s ± 1.0 %", "resnet50 · batch 64; 1 run")
+    assert tile(unsteady(one)) == ("2,489 images/s ± 1.0 %, not steady", "resnet50 · batch 64; 1 run")
+    assert tile(one, many.changed(one, id="b"), unsteady(one, id="c")) == (
+        "2,489 images/s",
+        "resnet50 · batch 64; median of 2 runs from 2,489 to 2,489, 1 more not steady",
+    )
+
+
+def test_what_a_plot_leaves_out_is_counted_in_its_caption():
+    oom = many.changed(examples.oom(), id="oom")
+    others = [
+        many.changed(make(), id=make.__name__) for make in (examples.interrupted, examples.failed_early)
+    ]
+    results = [many.point(examples.ok_gpu(), 1, 64), *others, oom]
+    assert section(results, "throughput").plots[0].caption.endswith(" Not drawn: 1 interrupted, 1 failed.")
+    assert section(results, "memory").plots[0].caption.endswith("Not drawn: 1 oom, 1 interrupted, 1 failed.")
+    (told,) = section(results, "steps").paragraphs
+    assert told.endswith(
+        "Without enough blocks, or not brought to their end: 1 oom, 1 interrupted, 1 failed."
+    )
+
+
+def test_only_series_with_several_batch_sizes_have_a_best_one():
+    assert section([many.point(examples.ok_gpu(), 1, 64)], "throughput").tables == ()
+    (table,) = section(many.sweep(), "throughput").tables
+    assert {row[0].text for row in table.rows} == {"resnet50 · bf16", "resnet50 · fp32"}
+
+
+def test_points_that_coincide_differ_in_size_and_words_that_would_overlap_are_left_out():
+    same = [
+        many.point(examples.ok_gpu(), 10 * place + batch, batch, model=model)
+        for place, model in enumerate("abc")
+        for batch in (64, 128)
+    ]
+    (plot,) = section(same, "throughput").plots
+    rows = inline(plot.chart.to_dict())
+    sizes = {row["size"] for row in rows if row.get("batch") == 64 and "size" in row}
+    assert len(sizes) == 3
+    assert [row["word"] for row in rows if "word" in row] == ["best and knee"]
+    assert "Where points coincide" in plot.caption
+
+
+def test_a_point_that_was_not_steady_is_hollow_and_is_not_the_best():
+    results = [many.point(examples.ok_gpu(), 1, 64), unsteady(many.point(examples.ok_gpu(), 2, 128))]
+    (plot,) = section(results, "throughput").plots
+    marks = [layer["mark"] for layer in plot.chart.to_dict()["layer"] if layer["mark"]["type"] == "point"]
+    assert [mark.get("filled") for mark in marks] == [None, True, False]
+    assert plot.lines[0].endswith("best and knee")
+    assert plot.lines[1].endswith("not steady")
+
+
+def test_a_logarithmic_axis_has_few_and_even_ticks():
+    results = [many.point(examples.ok_gpu(), 1, 64), many.changed(examples.with_rate(3.0), id="slow")]
+    (plot,) = section(results, "throughput").plots
+    (ticks,) = {tuple(axis["values"]) for axis in _axes(plot.chart.to_dict(), "y") if "values" in axis}
+    assert ticks == (10.0, 100.0, 1000.0)
+
+
+def _axes(spec, channel):
+    return [
+        layer["encoding"][channel]["axis"]
+        for layer in spec["layer"]
+        if "axis" in layer["encoding"].get(channel, {})
+    ]
+
+
+def test_one_far_block_does_not_rule_the_axis_of_all():
+    run = many.point(examples.ok_gpu(), 1, 64)
+    times = (*run.timing.block_s, 50 * run.timing.block_s[0])
+    far = many.changed(run, timing=run.timing.model_copy(update={"block_s": times}))
+    plot = section([far], "steps").plots[0]
+    (low, high) = plot.chart.to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert -5 < low < 0 < high < 5
+    assert "1 of 31 ticks lie beyond" in plot.caption
+
+
+def test_runs_of_one_name_are_told_apart_by_their_start():
+    runs = [many.point(examples.ok_gpu(), number, 64) for number in range(2)]
+    titles = [plot.title for plot in section(runs, "steps").plots[1:]]
+    assert titles == ["1. resnet50 · batch 64 · 01-02 03:05:05", "2. resnet50 · batch 64 · 01-02 03:04:05"]
+
+
+def test_small_memories_are_drawn_in_mebibytes():
+    small = examples.ok_cpu().memory.model_copy(update={"peak_bytes_compiled": 5 * 2**20})
+    (plot,) = section([many.changed(examples.ok_cpu(), memory=small)], "memory").plots
+    assert "device in MiB" in plot.caption
+    assert [row["height"] for row in inline(plot.chart.to_dict()) if "height" in row] == [5.0]
+
+
+def test_a_legend_names_only_what_there_is():
+    spec = section([many.two_models()[0]], "published").plots[0].chart.to_dict()
+    assert "like for like" in str(spec)
+    run = examples.ok_gpu()
+    unlike = tuple(one.model_copy(update={"like_for_like": False}) for one in run.comparisons)
+    spec = section([many.changed(run, comparisons=unlike)], "published").plots[0].chart.to_dict()
+    domains = [layer["encoding"]["color"]["scale"]["domain"] for layer in spec["layer"][1:]]
+    assert domains == [["this run", "not like for like"]] * 2
+
+
+def test_a_warning_is_told_once_with_its_fields_and_how_many_there_are_like_it():
+    reason = "it drifted by 9 %"
+    several = tuple(f"{name}: no peak" for name in ("odd", "even"))
+    blocks = tuple(f"block {number} took {number}.5 times the median" for number in (1, 2, 3))
+    told = (f"not steady: {reason}", reason, *several, *blocks)
+    runs = [unsteady(many.point(examples.ok_gpu(), number, 64), warnings=told) for number in range(2)]
+    assert section(runs, "warnings").lines == (
+        "resnet50 · batch 64 · 01-02 03:05:05 and 1 more: odd, even: no peak",
+        "resnet50 · batch 64 · 01-02 03:05:05 and 1 more: block 1 took 1.5 times the median (and 2 more with "
+        "other numbers)",
+    )
+    assert len(section(runs, "troubles").lines) == 1
+
+
 def test_a_cpu_gets_words_instead_of_a_roofline():
     found = {one.id: one for one in document.sections(many.collection([examples.ok_cpu()]))}
     assert found["roofline"].plots == ()
@@ -189,6 +312,77 @@ def test_the_roofline_places_a_run_under_the_peak_and_the_bandwidth_of_its_chip(
     # 6.1e12 FLOPs / 1.1e11 bytes; 6.27e12 FLOPs in 64 / (2800 * 64 / 72) s
     assert "244 TFLOP/s at 55.5 FLOP/byte" in line
     assert "memory bandwidth" in line
+
+
+def section(results, id):
+    return next(one for one in document.sections(many.collection(results)) if one.id == id)
+
+
+def test_the_longest_operations_of_the_newest_traced_runs_are_drawn_and_listed():
+    results = [
+        many.changed(many.point(examples.ok_gpu(), number, 64), trace=many.trace()) for number in range(6)
+    ]
+    found = section([*results, many.changed(results[0], id="none", trace=None)], "trace")
+    assert "the newest 4 of 6 traced runs" in found.paragraphs[0]
+    assert [number for number, _ in found.numbers] == ["93.1 %"] * 4
+    assert len(found.plots) == len(found.tables) == 4
+    assert found.plots[0].lines[0] == (
+        "1. jvp(Model)/convolution.3/dot_general (convolution): 22.5 ms per step, 25.0 %"
+    )
+    assert [cell.text for cell in found.tables[0].rows[1]] == [
+        *("2. fusion.12", "loop fusion", "11.2 ms", "12.5 %", "2.00"),
+        "jit(step)/jvp(Model)/fusion.12/dot_general",
+    ]
+
+
+def test_more_kinds_of_operations_than_colours_end_as_other_ones():
+    names = [f"kind-{number}" for number in range(11)]
+    found = section([many.changed(examples.ok_gpu(), trace=many.trace(*names))], "trace")
+    kinds = [row["kind"] for row in inline(found.plots[0].chart.to_dict())]
+    assert kinds == [*names[:7], *["other"] * 4]
+
+
+def test_a_trace_that_could_not_be_read_says_how_busy_the_device_was_if_that_is_known():
+    unread = many.trace(busy=None).model_copy(update={"operations": ()})
+    found = section([many.changed(examples.ok_gpu(), trace=unread)], "trace")
+    assert found.numbers[0][0] == "n/a"
+    assert found.plots == found.tables == ()
+
+
+def test_forecasts_are_told_from_measurements_in_the_summary_the_table_and_the_plots():
+    results = many.two_models()
+    found = {one.id: one for one in document.sections(many.collection(results))}
+    assert "14 results: 9 ok, 3 forecast, 1 oom, 1 failed." in found["summary"].paragraphs[0]
+    rows = [[cell.text for cell in row[:2]] for row in found["results"].tables[0].rows]
+    assert rows.count(["forecast · a · TPU v6 lite", "forecast"]) == 3
+    for id in ("throughput", "memory"):
+        (plot,) = found[id].plots
+        assert "Forecasts are no measurements" in plot.caption
+        kinds = {(row["series"], row["kind"]) for row in inline(plot.chart.to_dict()) if "kind" in row}
+        assert kinds == {
+            ("forecast · a · TPU v6 lite", "forecast"),
+            ("a · NVIDIA H100 80GB HBM3", "measured"),
+            ("b · NVIDIA H100 80GB HBM3", "measured"),
+        }
+    assert not any("forecast" in line for line in found["troubles"].lines)
+    titles = [plot.title for plot in found["published"].plots]
+    assert [title.partition(" ")[0] for title in titles] == ["forecast", "b", "a"]
+    assert found["published"].plots[0].lines
+    assert "this forecast: TPU v6 lite" in str(found["published"].plots[0].chart.to_dict())
+
+
+def test_the_caption_of_the_memory_names_the_axis_that_the_limit_asks_for():
+    small = section([many.point(examples.ok_gpu(), 1, 1)], "memory").plots[0]
+    large = section([many.point(examples.ok_gpu(), 1, 64)], "memory").plots[0]
+    assert "GiB (logarithmic)" in small.caption
+    assert "GiB (from zero)" in large.caption
+
+
+def test_a_page_of_forecasts_alone_still_says_so():
+    found = document.sections(many.collection([many.forecast(many.point(examples.ok_gpu(), 1, 64))]))
+    by_id = {one.id: one for one in found}
+    assert by_id["throughput"].plots[0].lines[0].startswith("forecast · resnet50, batch 64: ")
+    assert not {"roofline", "steps", "troubles"} & set(by_id)
 
 
 def test_scaling_is_relative_to_the_fewest_devices():

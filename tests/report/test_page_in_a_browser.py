@@ -133,9 +133,10 @@ def test_the_theme_button_turns_light_into_dark_and_back(browser, report):
         button = opened.page.locator("#theme")
         button.click()
         assert background(opened) != light
-        assert button.get_attribute("aria-pressed") == "true"
+        assert button.inner_text() == "Light"
         button.click()
         assert background(opened) == light
+        assert button.inner_text() == "Dark"
 
 
 def test_print_shows_the_whole_table_on_white(browser, report, pictures):
@@ -151,6 +152,24 @@ def test_print_shows_the_whole_table_on_white(browser, report, pictures):
         opened.page.pdf(path=pictures / "report.pdf", prefer_css_page_size=True)
 
 
+def test_forecasts_and_what_was_not_steady_are_drawn_without_a_warning(browser, tmp_path):
+    results = [*many.two_models(), many.changed(examples.not_steady(), id="unsteady")]
+    with Opened(browser, page(results, tmp_path / "report.html")) as opened:
+        assert opened.told == []
+
+
+def test_no_column_of_the_table_is_cut_at_1280_pixels_and_no_caption_on_a_phone(browser, report):
+    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    with Opened(browser, report, 1280) as opened:
+        assert opened.page.locator("#results .scroll").evaluate_all(cut) == 0
+    with Opened(browser, report, 375) as opened:
+        captions = opened.page.locator("p.caption")
+        assert captions.count() > 5
+        assert captions.evaluate_all(cut) == 0
+        inside = "all => all.every(one => one.getBoundingClientRect().right <= innerWidth)"
+        assert captions.evaluate_all(inside)
+
+
 def test_hostile_results_run_nothing(browser, tmp_path):
     path = page([many.hostile(), examples.ok_gpu()], tmp_path / "report.html")
     with Opened(browser, path, 375) as opened:
@@ -162,7 +181,8 @@ def test_hostile_results_run_nothing(browser, tmp_path):
 
 def test_a_tooltip_says_what_a_point_is(browser, report):
     with Opened(browser, report) as opened:
-        opened.page.locator("[data-plot=throughput-images] .mark-symbol.role-mark path").first.hover()
+        points = "[data-plot=throughput-images] .mark-symbol.role-mark path:not([fill=transparent])"
+        opened.page.locator(points).first.hover()
         tooltip = opened.page.locator("#vg-tooltip-element.visible")
         tooltip.wait_for()
         assert "batch per device" in tooltip.inner_text()

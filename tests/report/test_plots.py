@@ -139,7 +139,7 @@ def test_nothing_to_compare_is_refused(rows):
     ("low", "high"), [(4, 7000), (600, 6000), (1000, 3500), (0.002, 9), (0.7, 12), (150, 990), (1e-3, 1e5)]
 )
 def test_ticks_are_round_inside_and_enough(low, high):
-    ticks = plots._ticks(low, high)
+    ticks = plots.ticks(low, high)
     assert 3 <= len(ticks) <= 10
     assert ticks == sorted(ticks)
     assert low <= ticks[0]
@@ -150,6 +150,6 @@ def test_ticks_are_round_inside_and_enough(low, high):
 
 
 def test_a_narrow_range_leaves_the_ticks_to_the_library():
-    assert plots._ticks(2100, 2300) == []
+    assert plots.ticks(2100, 2300) == []
     axis = encodings(spec(own=Row("a", "", "", 2200.0, 1.0, True), rows=(ROWS[0],)), "bar")[0]["x"]["axis"]
     assert "values" not in axis

@@ -66,6 +66,56 @@ def test_several_results_at_one_point_give_a_median_with_their_range():
     assert len(point.runs) == 3
 
 
+def test_what_was_not_steady_is_a_point_only_where_nothing_was_and_never_beats_what_was():
+    def unsteady(number, batch):
+        result = many.point(examples.ok_gpu(), number, batch)
+        timing = result.timing.model_copy(update={"steady": False})
+        return many.changed(result, timing=timing)
+
+    steady = [many.point(examples.ok_gpu(), number, batch) for number, batch in ((1, 64), (2, 16))]
+    (one,) = series.series(runs(*steady, unsteady(3, 64), unsteady(4, 256)))
+    assert [(point.batch, point.steady, point.passed_over) for point in one.points] == [
+        (16, True, 0),
+        (64, True, 1),
+        (256, False, 0),
+    ]
+    assert (one.best, one.knee) == (64, 64)
+    (alone,) = series.series(runs(unsteady(1, 64), unsteady(2, 256)))
+    assert (alone.best, alone.at(alone.best).steady) == (256, False)
+
+
+def test_runs_that_started_together_are_told_apart_by_their_directory():
+    first = many.changed(many.point(examples.ok_gpu(), 1, 64), id="a")
+    assert {run.label for run in runs(first, many.changed(first, id="b"))} == {
+        "resnet50 · batch 64 · a",
+        "resnet50 · batch 64 · b",
+    }
+
+
+def test_names_that_are_alike_as_far_as_they_are_shown_stay_apart():
+    config = {f"setting_{number}": "x" * 30 for number in range(9)}
+    first = many.changed(many.point(examples.ok_gpu(), 1, 64), config=config)
+    other = many.changed(many.point(examples.ok_gpu(), 2, 64), config=config | {"setting_8": "y"})
+    long = {"model": "m" * 100}
+    found = runs(
+        many.changed(first, workload=first.workload.model_copy(update=long)),
+        many.changed(other, workload=other.workload.model_copy(update=long)),
+    )
+    assert len({run.series for run in found}) == 2
+    assert all(len(run.series) <= 90 for run in found)
+    assert len(series.series(found)) == 2
+
+
+def test_a_probe_is_no_point_and_a_forecast_is_one_of_its_own():
+    measured = many.point(examples.ok_gpu(), 1, 64)
+    probe = many.changed(measured, id="probe", kind="probe")
+    found = series.series(runs(measured, probe, many.forecast(measured, "NVIDIA H100 80GB HBM3")))
+    assert {(one.name, one.measured) for one in found} == {
+        ("resnet50", True),
+        ("forecast · resnet50", False),
+    }
+
+
 def test_only_runs_that_are_ok_become_points():
     bad = [many.changed(make(), id=make.__name__) for make in (examples.invalid_nan, examples.interrupted)]
     assert series.series(runs(*bad, examples.failed_early())) == ()

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.results import examples
-from trainbench.report.sweep import Row, best_line, sweep_table
+from trainbench.report.sweep import Row, best_lines, sweep_table, told
 
 POINTS = [
     Row("batch_size=64", examples.with_rate(2500.0, (2480.0, 2510.0)), ""),
@@ -31,7 +31,7 @@ def test_best_is_marked_and_so_is_what_cannot_be_told_from_it():
     assert row(table, "batch_size=256").startswith("* ")
     assert row(table, "batch_size=128").startswith("~ ")
     assert row(table, "batch_size=64").startswith("batch_size=64")
-    assert table.splitlines()[-1] == "* best; ~ its 95 % interval overlaps the best one's"
+    assert table.splitlines()[-1] == "* best of its model; ~ its 95 % interval overlaps the best one's"
 
 
 def test_failed_points_are_rows_and_their_reasons_stand_below():
@@ -108,9 +108,9 @@ def test_the_last_line_names_the_best_point_and_the_knee():
         Row(f"batch_size={batch}", at_batch(batch, rate))
         for batch, rate in ((64, 2500.0), (128, 2780.0), (256, 2791.0))
     ]
-    assert best_line(rows) == (
+    assert best_lines(rows) == [
         "best: batch_size=256, 2,791 images/s; knee (within 5 % of it): batch_size=128, 2,780"
-    )
+    ]
 
 
 def test_the_knee_is_that_of_the_series_which_the_best_point_belongs_to():
@@ -120,13 +120,56 @@ def test_the_knee_is_that_of_the_series_which_the_best_point_belongs_to():
         Row("batch_size=8 seed=1", at_batch(8, 90.0, seed=1)),
         Row("batch_size=16 seed=1", at_batch(16, 200.0, seed=1)),
     ]
-    assert best_line(rows) == (
+    assert best_lines(rows) == [
         "best: batch_size=16 seed=1, 200 images/s; knee (within 5 % of it): batch_size=16, 200"
-    )
+    ]
 
 
 def test_without_several_batches_there_is_no_knee_and_without_several_points_no_best():
     rows = [Row(f"seed={seed}", at_batch(8, 100.0 + seed, seed=seed)) for seed in (0, 1)]
-    assert best_line(rows) == "best: seed=1, 101 images/s"
-    assert best_line(rows[:1]) == ""
-    assert best_line([Row("a", examples.oom()), Row("b", None)]) == ""
+    assert best_lines(rows) == ["best: seed=1, 101 images/s"]
+    assert best_lines(rows[:1]) == []
+    assert best_lines([Row("a", examples.oom()), Row("b", None)]) == []
+
+
+def of_model(model, batch_size, samples_per_s):
+    result = at_batch(batch_size, samples_per_s, model=model)
+    return result.model_copy(update={"workload": result.workload.model_copy(update={"model": model})})
+
+
+def test_each_model_has_a_best_of_its_own():
+    rows = [
+        Row(f"model={model} batch_size={batch}", of_model(model, batch, rate))
+        for model, batch, rate in (
+            ("vit", 8, 50.0),
+            ("vit", 16, 60.0),
+            ("resnet", 8, 900.0),
+            ("resnet", 16, 905.0),
+        )
+    ]
+    assert best_lines(rows) == [
+        "best for vit: model=vit batch_size=16, 60.0 images/s; knee (within 5 % of it): batch_size=16, 60.0",
+        "best for resnet: model=resnet batch_size=16, 905 images/s; "
+        "knee (within 5 % of it): batch_size=8, 900",
+    ]
+    assert sum(line.startswith("*  model=") for line in sweep_table(rows).splitlines()) == 2
+
+
+def test_what_was_not_steady_is_best_only_where_nothing_was_steady_and_says_so():
+    unsteady = examples.not_steady()
+    rows = [Row("a", unsteady), Row("b", at_batch(8, 10.0)), Row("c", at_batch(16, 12.0))]
+    assert best_lines(rows)[0].startswith("best: c, 12.0 images/s")
+    assert best_lines([Row("a", unsteady), Row("b", unsteady)]) == ["best: a, 2,791 images/s, not steady"]
+
+
+@pytest.mark.parametrize(
+    ("row_of", "said"),
+    [
+        (Row("a", examples.with_rate(10.0, (9.0, 11.0))), "10.0 images/s ± 10.0 %"),
+        (Row("a", examples.not_steady()), "2,791 images/s ± 0.4 %, not steady"),
+        (Row("a", examples.oom()), "oom"),
+        (Row("a", None, "killed by signal 9"), "failed: killed by signal 9"),
+    ],
+)
+def test_one_line_tells_how_a_point_ended(row_of, said):
+    assert told(row_of) == said

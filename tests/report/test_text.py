@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,13 @@ from tests.report import many
 from tests.results import examples
 from trainbench.report import text
 from trainbench.report.text import sparkline
+from trainbench.results.collect import Skipped
+
+
+@pytest.fixture(autouse=True)
+def no_columns(monkeypatch):
+    """The width that somebody's terminal has is no part of a test."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 class Terminal(io.StringIO):
@@ -36,7 +44,19 @@ def test_a_narrow_terminal_gets_narrow_lines_with_colour(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = written([many.point(examples.ok_gpu(), 1, 64)], Terminal())
     assert "\x1b[32mok" in out
-    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines())) == 90
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines())) <= 90
+
+
+@pytest.mark.parametrize("columns", [70, 80, 95])
+def test_a_pipe_keeps_to_the_columns_it_is_told_and_no_line_ends_in_blanks(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = written(
+        [*many.mixture(), many.hostile()], skipped=(Skipped(Path("x" * 90), "y" * 90),)
+    ).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert not any("…" in line for line in lines if "bf16" in line)
+    assert lines[0].split()[:5] == ["run", "status", "batch", "rate/s", "±"]
 
 
 def test_a_row_has_all_figures_and_the_blocks():
@@ -58,9 +78,45 @@ def test_series_by_batch_size_name_the_best_and_the_knee():
     assert rows[6].endswith("out of memory")
 
 
+def test_the_newest_three_traced_runs_have_ten_operations_each_by_where_they_come_from():
+    operations = many.trace(*(f"fusion.{number}" for number in range(12)))
+    unknown = operations.operations[0].model_copy(update={"origin": None})
+    traced = operations.model_copy(update={"operations": (unknown, *operations.operations[1:])})
+    runs = [many.changed(many.point(examples.ok_gpu(), number, 64), trace=traced) for number in range(4)]
+    lines = written(runs).splitlines()
+    begins = [place for place, line in enumerate(lines) if line.startswith("traced: ")]
+    assert len(begins) == 3
+    assert lines[begins[0]] == "traced: resnet50 · batch 64 · 01-02 03:07:05: device busy 93.1 %, 5 steps"
+    assert lines[begins[0] + 1].split() == ["25.0", "%", "22.5", "ms", "fusion.0"]
+    assert lines[begins[0] + 2].split() == ["12.5", "%", "11.2", "ms", "jvp(Model)/fusion.1/dot_general"]
+    assert begins[1] - begins[0] == 11
+    assert "The newest 3 of 4 traced runs" in lines[begins[2] + 11]
+
+
+def test_a_series_says_which_points_were_not_steady():
+    fast = many.point(examples.ok_gpu(), 1, 128)
+    fast = many.changed(fast, timing=fast.timing.model_copy(update={"steady": False, "steady_reason": "x"}))
+    lines = written([many.point(examples.ok_gpu(), 2, 64), fast]).splitlines()
+    assert lines[-2].endswith("best and knee")
+    assert lines[-1].endswith("not steady")
+
+
+def test_a_forecast_says_so_in_its_name_and_its_status():
+    out = written([many.forecast(many.point(examples.ok_gpu(), 1, 64))])
+    (row,) = (line for line in out.splitlines() if line.startswith("forecast"))
+    assert row.split()[:5] == ["forecast", "·", "resnet50", "forecast", "64"]
+
+
 def test_a_failed_run_is_a_row_without_figures():
     out = written([examples.failed_early()])
     (row,) = (line for line in out.splitlines() if line.startswith("no model"))
+    assert row.split() == ["no", "model", "failed"]
+    assert "rate/s" not in out
+    (row,) = (
+        line
+        for line in written([examples.failed_early(), examples.ok_gpu()]).splitlines()
+        if "no model" in line
+    )
     assert row.split() == ["no", "model", "failed", *["-"] * 7]
 
 

@@ -260,3 +260,8 @@ def test_json_escapes_are_read_as_the_text_they_mean(tmp_path):
     (one,) = collect([tmp_path]).loaded
     assert one.result.workload is not None
     assert one.result.workload.model == "=cmd|' /C calc'!A0"
+
+
+def test_a_name_that_no_file_can_have_is_nothing():
+    with pytest.raises(UserError, match="nothing at"):
+        collect([Path("a" * 5000)])

@@ -5,7 +5,8 @@ import pytest
 from tests.results import examples
 from tests.results.comparing import changed, loaded, timed
 from trainbench.errors import ExitCode
-from trainbench.results.compare import compare, exit_code
+from trainbench.results.compare import compare
+from trainbench.results.compare_gate import answer
 from trainbench.results.compare_metrics import METRICS, SPEED
 from trainbench.results.compare_pairs import Pair, Side, pair
 
@@ -33,9 +34,9 @@ def test_a_slow_down_is_a_regression_and_a_speed_up_is_not():
     assert worse.speed.ratio == pytest.approx(100 / 120, rel=0.01)
     low, high = worse.speed.interval
     assert low < worse.speed.ratio < high < 0.98
-    assert exit_code([worse]) == ExitCode.FAILED_CHECK
-    assert exit_code([better]) == ExitCode.OK
-    assert exit_code([better, worse]) == ExitCode.FAILED_CHECK
+    assert answer([worse]).code == ExitCode.FAILED_CHECK
+    assert answer([better]).code == ExitCode.OK
+    assert answer([better, worse]).code == ExitCode.FAILED_CHECK
 
 
 def test_a_significant_change_below_the_threshold_is_none():
@@ -54,7 +55,7 @@ def test_wild_scatter_leaves_the_verdict_open_and_says_what_would_have_been_seen
     compared = judged([timed(0.1, seed=1, noise=0.1)], [timed(0.105, seed=2, noise=0.1)])
     assert compared.speed.verdict == "unclear"
     assert compared.speed.detectable > 0.05
-    assert exit_code([compared]) == ExitCode.OK
+    assert answer([compared]).code == ExitCode.OK
 
 
 def test_too_few_blocks_are_shown_and_not_judged():
@@ -97,7 +98,7 @@ def test_a_run_that_breaks_where_none_did_is_a_regression(status):
     assert judged([broken], [ok]).status == "improvement"
     both = judged([broken], [changed(broken, id="other")])
     assert both.status == "same"
-    assert exit_code([both]) == ExitCode.OK
+    assert answer([both]).code == ExitCode.OK
 
 
 def test_an_interrupted_run_counts_with_its_complete_blocks_and_a_warning():
@@ -113,6 +114,31 @@ def test_a_run_that_failed_before_there_was_a_model_is_paired_by_its_configurati
     compared = judged([ok], [early])
     assert compared.status == "regression"
     assert "no such layer" in compared.status_reason
+
+
+def test_an_early_failure_is_paired_though_another_version_has_other_settings_of_measuring():
+    ok = timed(0.1, seed=1)
+    early = changed(examples.failed_early(), config={**ok.config, "trace": False, "seed": 3}, id="early")
+    assert judged([ok], [early]).status == "regression"
+
+
+def test_where_only_some_runs_broke_on_either_side_that_is_said():
+    ok = [timed(0.1, seed=seed) for seed in range(4)]
+    broken = [
+        changed(timed(0.1, seed=seed, name=f"oom-{seed}"), status="oom", status_reason="no room")
+        for seed in (8, 9)
+    ]
+    compared = judged([*ok[:2], broken[0]], [*ok[2:], broken[1]])
+    assert (
+        "some runs broke. BASE oom: no room (1 of 3 runs); NEW oom: no room (1 of 3 runs)"
+        in compared.warnings
+    )
+
+
+def test_a_step_that_takes_next_to_no_time_has_no_speed():
+    timing = {"block_s": (1e-307,) * 12, "steps_per_block": 1}
+    compared = judged([timed(0.1, seed=1)], [timed(0.1, seed=2, timing=timing)])
+    assert (compared.speed.verdict, compared.speed.new) == ("shown", None)
 
 
 def test_runs_without_a_record_are_a_regression_too():
@@ -157,6 +183,8 @@ def test_input_stall_is_judged_where_its_bounds_lie_apart():
     assert verdict(judged([fed(1, 0.2, 0.3)], [fed(2, 0.0, 0.03)]), "input stall") == "improvement"
     assert verdict(judged([fed(1, 0.0, 0.1)], [fed(2, 0.05, 0.2)]), "input stall") == "unclear"
     assert verdict(judged([fed(1, 0.0, 0.01)], [fed(2, 0.0, 0.02)]), "input stall") == "same"
+    wide = judged([fed(1, 0.0, 0.03)], [fed(2, 0.2, 0.3)], threshold=0.3)
+    assert verdict(wide, "input stall") != "regression"
 
 
 def test_another_number_of_flops_is_warned_of_as_another_program():
@@ -215,6 +243,41 @@ def test_modified_models_of_one_name_are_told_apart_by_their_architecture():
 
     assert pair(loaded(modified(1, 32)), loaded(modified(2, 48))).pairs == ()
     assert len(pair(loaded(modified(1, 32)), loaded(modified(2, 32))).pairs) == 1
+
+
+def with_setting(seed, value, key="b1", **fields):
+    return timed(0.1, seed=seed, name=f"{seed}", config={"optimizer": {key: value}}, **fields)
+
+
+def test_a_sweep_over_a_setting_gives_a_pair_for_each_value():
+    base, new = ([with_setting(first + n, 0.9 + n / 100) for n in range(3)] for first in (1, 11))
+    found = pair(loaded(*base), loaded(*new))
+    assert [one.settings for one in found.pairs] == [(f"optimizer.b1 {0.9 + n / 100}",) for n in range(3)]
+    assert {len(side.runs) for one in found.pairs for side in (one.base, one.new)} == {1}
+    fewer = pair(loaded(*base), loaded(new[1]))
+    assert [one.settings for one in fewer.pairs] == [("optimizer.b1 0.91",)]
+    assert len(fewer.only_base) == 2
+    across = pair(loaded(*base), loaded(*(changed(run, hardware=OTHER_CHIP) for run in new)))
+    assert [one.across_chips for one in across.pairs] == [True] * 3
+
+
+def test_one_setting_a_side_is_a_pair_that_says_what_differs():
+    (one,) = pair(loaded(with_setting(1, 0.9)), loaded(with_setting(2, 0.8))).pairs
+    assert one.settings == ()
+    assert compare([one])[0].environment == ("optimizer.b1 0.9 → 0.8",)
+
+
+@pytest.mark.parametrize(
+    "repeat", [{"seed": 7}, {"trace": 5}, {"steps": 40}, {"measure": {"blocks": 12}}, {"image_size": 224}, {}]
+)
+def test_repeats_may_differ_in_how_they_are_measured(repeat):
+    """Also where a record of an older program lacks the key."""
+    plain = {"seed": 0, "trace": False, "steps": 30, "measure": {"blocks": 30}, "image_size": None}
+    base = [
+        timed(0.1, seed=seed, config=config) for seed, config in enumerate((plain, {**plain, **repeat}, {}))
+    ]
+    (one,) = pair(loaded(*base), loaded(timed(0.1, seed=9, config=plain))).pairs
+    assert len(one.base.runs) == 3
 
 
 def test_chips_are_compared_with_themselves_and_across_only_if_nothing_else_pairs():
@@ -295,3 +358,36 @@ def test_rounds_measured_in_turn_are_compared_round_by_round():
     in_turn = compare([Pair(Side(base), Side(new), in_turn=True)])[0]
     apart = compare([Pair(Side(base), Side(new))])[0]
     assert (in_turn.speed.verdict, apart.speed.verdict) == ("regression", "unclear")
+
+
+def test_a_pair_whose_base_was_stopped_before_any_block_is_not_judged():
+    cut = changed(examples.interrupted_in_warmup(), config=timed(0.1, seed=1).config, id="cut")
+    for base, new in ((cut, timed(0.1, seed=2)), (timed(0.1, seed=2), cut)):
+        compared = judged([base], [new])
+        assert "before any block was complete" in compared.speed.reason
+        assert compared.verdicts == ()
+        assert not any("only the complete blocks count" in line for line in compared.warnings)
+        assert answer([compared]).code == ExitCode.USER_ERROR
+
+
+def test_a_failure_that_a_stopped_run_did_not_reach_is_no_improvement():
+    broken = timed(0.1, seed=1, status="oom", status_reason="no room", timing=None)
+    cut = changed(examples.interrupted_in_warmup(), config=broken.config, id="cut")
+    compared = judged([broken], [cut])
+    assert compared.status == "unclear"
+    assert answer([compared]).code == ExitCode.USER_ERROR
+
+
+def test_losses_are_compared_at_the_last_step_that_both_curves_have():
+    def learnt(seed, *curve):
+        return timed(0.1, seed=seed, loss=examples.Loss.from_curve(curve))
+
+    def loss(base, new):
+        return next(one for one in judged([base], [new]).judged if one.metric.name == "loss")
+
+    long = learnt(1, (1, 6.0), (20, 3.0), (40, 2.0), (80, 1.0))
+    found = loss(long, learnt(2, (1, 6.0), (40, 2.1), (50, 1.9)))
+    assert (found.base, found.new, found.reason) == (2.0, 2.1, "at step 40")
+    assert loss(long, learnt(2, (2, 6.0), (41, 2.1))).base is None
+    diverged = learnt(2, (1, 6.0), (20, 3.1), (40, float("nan")), (80, float("nan")))
+    assert loss(long, diverged).reason == "at step 20"

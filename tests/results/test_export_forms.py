@@ -2,6 +2,7 @@
 
 import json
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +12,7 @@ from mlperf_logging.mllog import constants
 
 from tests.results import examples
 from trainbench.results import export_mlperf, export_tensorboard
-from trainbench.results.export_dashboard import dashboard
+from trainbench.results.export_dashboard import dashboard, passed_over
 from trainbench.results.record import Loss, Result
 from trainbench.results.timed_blocks import timed_blocks
 
@@ -84,7 +85,7 @@ def test_mlperf_lines_carry_settings_and_figures_under_the_formats_own_keys(tmp_
 def test_an_mlperf_log_claims_no_submission(tmp_path):
     lines = parsed(tmp_path, examples.ok_gpu())
     assert "not an MLPerf result" in lines[0].value["metadata"]["note"]
-    claimed = {line.key for line in lines} & {constants.RUN_START, constants.RUN_STOP, constants.RUN_STOP}
+    claimed = {line.key for line in lines} & {constants.RUN_START, constants.RUN_STOP}
     assert not claimed
     assert not any(line.key.startswith("submission") for line in lines)
 
@@ -94,6 +95,16 @@ def test_a_text_that_looks_like_a_log_line_stays_a_text(tmp_path):
     lines = parsed(tmp_path, changed(id=evil))
     assert lines[0].key == "trainbench_result"
     assert lines[0].value["value"] == evil
+
+
+def test_a_dashboard_gets_the_newest_run_that_was_steady():
+    later = Result.model_validate(
+        dict(examples.not_steady()) | {"id": "later", "created_utc": datetime(2027, 1, 1, tzinfo=UTC)}
+    )
+    entries = dashboard([later, examples.ok_gpu()], "github")
+    assert entries == dashboard([examples.ok_gpu()], "github")
+    assert dashboard([later], "bencher") == {}
+    assert [passed_over([one]) for one in (later, examples.ok_gpu(), examples.oom())] == [1, 0, 0]
 
 
 def test_a_dashboard_gets_what_is_better_when_bigger_apart_from_the_rest():
@@ -141,11 +152,19 @@ def test_other_conditions_are_another_benchmark():
         changed(workload=work.model_copy(update={"batch_size": 128})),
         changed(workload=work.model_copy(update={"gradient_accumulation": 4})),
         changed(workload=work.model_copy(update={"image_size": 160})),
+        changed(timing=examples.TIMING.model_copy(update={"steps_per_call": 8})),
+        *(
+            changed(
+                workload=work.model_copy(update={"model": "resnet50 (modified: width)"}),
+                config={"model": {"architecture": {"width": width}}},
+            )
+            for width in (32, 48)
+        ),
         changed(kind="forecast"),
         examples.ok_cpu(),
     ]
     names = {one["name"] for one in dashboard([examples.ok_gpu(), *others], "github")}
-    assert len([name for name in names if name.endswith("throughput")]) == 6
+    assert len([name for name in names if name.endswith("throughput")]) == 9
 
 
 def test_runs_that_are_not_ok_and_compilers_that_were_not_asked_give_no_figure():

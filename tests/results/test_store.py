@@ -172,3 +172,32 @@ def test_truncated_file_is_damaged(tmp_path):
     path.write_text(path.read_text("utf-8")[:700], "utf-8")
     with pytest.raises(UserError, match="damaged"):
         store.read(path)
+
+
+def test_what_the_user_named_is_written_into_where_it_is_no_ordinary_file(tmp_path):
+    """A rename would put a file in the place of /dev/null."""
+    reader, writer = os.pipe()
+    try:
+        store.write_asked_for(Path(f"/dev/fd/{writer}"), b"table")
+        assert os.read(reader, 100) == b"table"
+    finally:
+        os.close(reader)
+        os.close(writer)
+    with pytest.raises(UserError, match="No space left"):
+        store.write_asked_for(Path("/dev/full"), b"table")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_link_that_the_user_named_stays_a_link(tmp_path):
+    file, link = tmp_path / "table.csv", tmp_path / "link"
+    link.symlink_to(file)
+    assert store.write_asked_for(link, b"table") == link
+    assert link.is_symlink()
+    assert file.read_bytes() == b"table"
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot write"):
+        store.write_asked_for(tmp_path / ("a" * 5000), b"table")
+    with pytest.raises(UserError):
+        store.read(Path("a" * 5000))

@@ -63,11 +63,19 @@ def test_unknown_is_null_and_never_zero():
     failed = rows["ValueError: no such layer"]
     known = {"file", "schema_version", "kind", "status", "status_reason", "id", "created_utc", "command"}
     assert {name for name, value in failed.items() if value is not None} == known | {
+        "outcome",
         "autos",
         "comparisons",
         "warnings",
     }
     assert frame(collection(examples.ok_cpu()))["utilization_mfu"].to_list() == [None]
+
+
+def test_the_outcome_stands_beside_the_status_and_tells_what_was_not_steady():
+    table = frame(collection(examples.ok_gpu(), examples.not_steady(), examples.oom()))
+    assert table.columns[table.columns.index("status") + 1] == "outcome"
+    assert table["status"].to_list() == ["ok", "ok", "oom"]
+    assert table["outcome"].to_list() == ["ok", "not steady", "oom"]
 
 
 def test_a_loss_that_is_not_finite_stays_unknown():

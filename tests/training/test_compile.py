@@ -1,16 +1,14 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from trainbench.training import compile as aot
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    """A persistent cache of this test's own, switched off again afterwards."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    monkeypatch.setenv("TRAINBENCH_CACHE", str(tmp_path))
+def cache_settings():
+    """The persistent cache is of this test's own; afterwards it is the session's again."""
     names = (
         "jax_compilation_cache_dir",
         "jax_persistent_cache_min_compile_time_secs",
@@ -18,11 +16,17 @@ def own_cache(tmp_path, monkeypatch):
     )
     before = {name: getattr(jax.config, name) for name in names}
     compilation_cache.reset_cache()
-    aot.enable_compilation_cache()
-    yield tmp_path
+    yield
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def own_cache(cache_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAINBENCH_CACHE", str(tmp_path))
+    aot.enable_compilation_cache()
+    return tmp_path
 
 
 def add(state, batch):
@@ -39,7 +43,8 @@ def test_second_compilation_is_a_hit(own_cache):
     assert aot.compile_function(add, STATE, BATCH, donate=(0,)).cache == "hit"
 
 
-def test_cache_off_is_said():
+def test_cache_off_is_said(cache_settings):
+    jax.config.update("jax_compilation_cache_dir", None)
     assert aot.compile_function(add, STATE, BATCH).cache == "off"
 
 

@@ -1,7 +1,6 @@
-import jax
 import pytest
 
-from tests.building import Workbench
+from tests.building import shallow
 from trainbench.data.synthetic import host_batch
 from trainbench.measure.selftest import FakeClock
 from trainbench.training.evaluate import BATCH, LIMIT_S, batch_size, evaluate
@@ -9,12 +8,12 @@ from trainbench.training.evaluate import BATCH, LIMIT_S, batch_size, evaluate
 
 @pytest.fixture(scope="module")
 def bench():
-    return Workbench(["model=resnet_tiny", "precision=fp32"])
+    return shallow("resnet_tiny")
 
 
 def of_batches(bench, batches, clock):
-    state = jax.jit(bench.state)()
-    return evaluate(bench.task, bench.structure, state, batches, bench.request.precision, {}, clock)
+    made = bench.task, bench.structure, bench.first_state
+    return evaluate(*made, batches, bench.request.precision, {}, clock)
 
 
 def test_sums_over_batches_of_different_sizes(bench):

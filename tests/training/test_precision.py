@@ -1,9 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from tests.building import TINY, Workbench
+from tests.building import SHALLOW, TINY, shallow, workbench
 from trainbench.errors import UserError
 from trainbench.hardware import chips
 from trainbench.measure.flops import walk
@@ -11,11 +14,11 @@ from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
 
 
-def traced_step(*overrides):
-    bench = Workbench(overrides)
-    batch = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in bench.spec.items()}
+@functools.cache
+def traced_step(model, precision):
+    bench = workbench(f"model={model}", f"precision={precision}")
     with jax.default_matmul_precision(bench.request.precision.matmul_precision):
-        return jax.jit(bench.step).trace(jax.eval_shape(bench.state), batch).jaxpr
+        return bench.compiled_step.trace(bench.abstract_state, bench.abstract_batch).jaxpr
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -24,7 +27,7 @@ def traced_step(*overrides):
     [("bf16", "bfloat16"), ("bf16_full", "bfloat16"), ("fp32", "float32"), ("tf32", "float32")],
 )
 def test_every_product_has_inputs_of_the_policys_dtype(model, precision, dtype):
-    count = walk(traced_step(f"model={model}", f"precision={precision}"))
+    count = walk(traced_step(model, precision))
     assert count.complete
     assert count.share(dtype) == 1.0
 
@@ -32,7 +35,7 @@ def test_every_product_has_inputs_of_the_policys_dtype(model, precision, dtype):
 @pytest.mark.parametrize("model", TINY)
 @pytest.mark.parametrize(("precision", "level"), [("fp32", "HIGHEST"), ("tf32", "HIGH")])
 def test_float32_products_ask_for_their_precision(model, precision, level):
-    asked = set(_product_precisions(traced_step(f"model={model}", f"precision={precision}").jaxpr))
+    asked = set(_product_precisions(traced_step(model, precision).jaxpr))
     assert asked == {level}
 
 
@@ -48,14 +51,16 @@ def _product_precisions(jaxpr):
                     yield from _product_precisions(inner)
 
 
-@pytest.mark.parametrize("model", TINY)
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb", "lars"])
+# Every model with one optimizer, and every optimizer with one model: it sees arrays only.
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [(model, "adamw") for model in TINY] + [("resnet_tiny", name) for name in ("sgd", "lamb", "lars")],
+)
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "float32"), ("bf16_full", "bfloat16")])
 def test_parameters_and_optimizer_state_are_stored_in_the_policys_dtype(model, optimizer, precision, dtype):
-    bench = Workbench([f"model={model}", f"precision={precision}", f"optimizer={optimizer}"])
-    batch = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in bench.spec.items()}
-    before = jax.eval_shape(bench.state)
-    after, metrics = jax.eval_shape(bench.step, before, batch)
+    bench = workbench(f"model={model}", f"precision={precision}", f"optimizer={optimizer}")
+    before = bench.abstract_state
+    after, metrics = jax.eval_shape(bench.step, before, bench.abstract_batch)
     assert jax.tree.map(_kind, after) == jax.tree.map(_kind, before), "the state must keep its dtypes"
     floats = [leaf for leaf in jax.tree.leaves((after.params, after.optimizer)) if _is_float(leaf)]
     assert {str(leaf.dtype) for leaf in floats} == {dtype}
@@ -96,7 +101,7 @@ def _is_float(leaf):
 def test_precisions_that_the_device_lacks_are_refused(
     precision, platform, device_kind, capability, supported
 ):
-    policy = Workbench(["model=vit_tiny", f"precision={precision}"]).request.precision
+    policy = workbench("model=vit_tiny", f"precision={precision}").request.precision
     kind = device_kind or platform
     devices = Devices((), platform, kind, chips.lookup(kind), capability)
     if supported:
@@ -110,11 +115,14 @@ def test_precisions_that_the_device_lacks_are_refused(
 
 
 def test_bf16_computes_coarser_than_fp32():
-    losses = {}
+    state, losses = shallow("vit_tiny").first_state, {}
     for precision in ("bf16", "fp32"):
-        bench = Workbench(["model=vit_tiny", f"precision={precision}"])
+        bench = workbench(*SHALLOW["vit_tiny"], f"precision={precision}")
         batch = {name: np.zeros(array.shape, array.dtype) for name, array in bench.spec.items()}
-        _, metrics = jax.jit(bench.step)(jax.jit(bench.state)(), batch)
-        losses[precision] = float(metrics["loss"])
+        losses[precision] = float(jax.jit(loss_of(bench))(state.params, batch))
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+def loss_of(bench):
+    return lambda params, batch: bench.task.loss(bench.structure.merge(params, {}), batch, nnx.Rngs(0))[0]

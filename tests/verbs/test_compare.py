@@ -5,9 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 
 from tests.results.comparing import changed, timed, written
 from trainbench import cli
+from trainbench.errors import UserError
+from trainbench.processes import ab
 from trainbench.processes.child import Outcome
 
 A, B = "model=vit_tiny", "model=vit_tiny precision=fp32"
@@ -80,6 +83,27 @@ def test_json_and_markdown_go_to_files_or_to_the_terminal(sides, tmp_path, capsy
     assert run(sides["base"], sides["slow"], "--json", "-", "--markdown", "-") == 2
 
 
+def test_what_is_written_spares_the_results_and_one_another(sides, tmp_path, capsys):
+    result = next(sides["base"].rglob("result.json"))
+    before = result.read_bytes()
+    both = tmp_path / "both"
+    assert run(sides["base"], sides["slow"], "--json", result) == 2
+    assert run(sides["base"], sides["slow"], "--json", both, "--markdown", both) == 2
+    assert run(sides["base"], sides["slow"], "--markdown", tmp_path) == 2
+    assert result.read_bytes() == before
+    assert not both.exists()
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "is one of the results" in shown
+    assert "would both go to" in shown
+    assert "is a directory" in shown
+
+
+def test_runs_on_another_number_of_devices_are_said_to_be_so(sides, tmp_path, capsys):
+    eight = timed(0.1, seed=2, hardware={"device_count": 8, "chip_count": 8})
+    assert run(sides["base"], written(tmp_path / "eight", [eight])) == 2
+    assert "the most alike differ in device count 1 → 8" in " ".join(capsys.readouterr().err.split())
+
+
 def test_comparing_files_needs_no_jax():
     code = "import sys; from trainbench.verbs import compare; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -126,6 +150,8 @@ def test_ab_runs_the_sides_in_turn_and_compares_them_though_their_work_differs(f
     shown = capsys.readouterr()
     assert "slower" in shown.out
     assert "precision bf16 → fp32" in shown.out
+    assert shown.out.startswith(f"A: {A}\nB: {B}\n")
+    assert "\nresnet50 batch 256 " in shown.out
     assert "one run a side" not in shown.out
     assert "round 4/4, side A: run 8 of 8, about" in shown.err
 
@@ -189,3 +215,71 @@ def test_rounds_are_a_count(fake, tmp_path, rounds, capsys):
     fake()
     assert run("--ab", A, B, f"--rounds={rounds}") == 2
     assert "--rounds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rounds", "words"),
+    [
+        (1, "1 round cannot see how runs of one program differ"),
+        (2, "2 rounds are too few to see any change"),
+        (10, "10 rounds see a change of 2.8"),
+    ],
+)
+def test_ab_says_before_it_runs_what_so_many_rounds_can_see(fake, tmp_path, rounds, words, capsys):
+    fake(stop_at=1)
+    assert run("--ab", A, B, "--rounds", rounds, "--dir", tmp_path / "ab") == 130
+    assert capsys.readouterr().err.startswith(words)
+
+
+def test_a_run_that_is_refused_later_leaves_the_complete_rounds(fake, tmp_path, capsys, monkeypatch):
+    runs = fake(b_s=0.12)
+
+    def full(overrides, directory, lock=None):
+        if directory.name == "4":
+            raise UserError("the disk is full")
+        return runs(overrides, directory)
+
+    monkeypatch.setattr("trainbench.processes.child.run", full)
+    assert run("--ab", A, B, "--rounds", 6, "--dir", tmp_path / "ab") == 2
+    shown = capsys.readouterr()
+    assert "slower" in shown.out
+    assert "the disk is full" in shown.err
+    assert len(runs.order) == 6
+
+
+def test_two_ab_do_not_run_into_one_directory(fake, tmp_path, capsys):
+    runs = fake()
+    with FileLock(tmp_path / ab.LOCK_FILE):
+        assert run("--ab", A, B, "--dir", tmp_path) == 2
+    assert runs.order == []
+    assert "another compare --ab is running into" in capsys.readouterr().err
+
+
+def test_strict_does_not_pass_a_damaged_file_of_new(sides, tmp_path, capsys):
+    (sides["same"] / "cut").mkdir()
+    (sides["same"] / "cut" / "result.json").write_text("{")
+    assert run(sides["base"], sides["same"]) == 0
+    assert run(sides["base"], sides["same"], "--strict") == 1
+    assert "1 damaged file in NEW" in " ".join(capsys.readouterr().out.split())
+    assert run(sides["same"], sides["base"], "--strict") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--threshold", "3"), "--threshold 3%"),
+        (("--ab", "X"), "compare --ab 'OVERRIDES A' 'OVERRIDES B'"),
+    ],
+)
+def test_the_fix_names_what_was_meant(sides, arguments, words, capsys):
+    assert run(sides["base"], sides["same"], *arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.split("fix:")[1].split())
+
+
+def test_a_file_of_a_newer_trainbench_is_named_first(sides, tmp_path, capsys):
+    newer = tmp_path / "newer.json"
+    content = json.loads(next(sides["base"].rglob("result.json")).read_text())
+    newer.write_text(json.dumps(content | {"schema_version": 99}))
+    assert run(newer, sides["base"]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.startswith(f"trainbench: nothing is comparable: {newer} was written by a newer trainbench")

@@ -49,7 +49,7 @@ def test_several_forms_are_written_at_once(results, tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out.startswith("9 results exported\n")
     assert all(str(target) in said.out for target in (*forms.values(), out / "tb"))
-    assert said.err == ""
+    assert said.err == "not on the dashboard: 1 not steady\n"
 
 
 def test_json_lines_give_back_the_records_whole(results, tmp_path):

@@ -18,6 +18,7 @@ def results(tmp_path, monkeypatch):
     """A directory with two results, a damaged one, and nothing else around."""
     monkeypatch.setattr(document, "_bundle", lambda: "window.vegaEmbed = null;")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     found = [many.point(examples.ok_gpu(), number, 2**number) for number in (5, 6)]
     place = many.written(found, tmp_path / "runs")
     (place / "broken").mkdir()
@@ -33,11 +34,16 @@ def test_a_page_is_written_and_damaged_files_are_named_in_it(results, tmp_path, 
     assert capsys.readouterr().out == "2 results, 1 file left out: report.html\n"
 
 
+def test_one_result_is_one(results, capsys):
+    assert reporting.show([str(results / "run-00005")]) == 0
+    assert capsys.readouterr().out == "1 result: report.html\n"
+
+
 def test_text_writes_no_page(results, tmp_path, capsys):
     assert reporting.show([str(results), "--text"]) == 0
     out = capsys.readouterr().out
     assert "batch" in out
-    assert "left out: " in out
+    assert "left out:" in out
     assert not list(tmp_path.glob("*.html"))
 
 
@@ -83,12 +89,15 @@ def test_images_of_hostile_results_are_drawn(tmp_path, monkeypatch):
         (["runs", "--colour"], "--colour"),
         (["runs", "--out", "runs"], "runs is a directory"),
         (["runs", "--out", ""], "an empty path"),
-        (["runs", "--images", "runs/broken/result.json"], "cannot write runs/broken/result.json"),
+        (["runs", "--images", "runs/broken/result.json"], "runs/broken/result.json is a file"),
+        (["runs", "--images", "nowhere/plots"], "nowhere is no directory"),
+        (["runs", "--out", "nowhere/deep/page.html"], "nowhere/deep is no directory"),
     ],
 )
-def test_mistakes_are_told(results, arguments, said):
+def test_mistakes_are_told_and_nothing_is_made(results, tmp_path, arguments, said):
     with pytest.raises(UserError, match=said):
         reporting.show(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_neither_the_page_nor_the_text_needs_jax(results):

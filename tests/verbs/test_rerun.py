@@ -223,3 +223,28 @@ def test_what_describes_no_run_is_refused(tmp_path, content, words, capsys):
 @pytest.mark.parametrize("arguments", [[], ["nowhere"], ["--fast", "x"]])
 def test_mistakes_are_answered_with_code_2(arguments, capsys):
     assert cli.main(["rerun", *arguments]) == 2
+
+
+def test_only_the_result_is_required(capsys):
+    assert cli.main(["rerun"]) == 2
+    assert "rerun needs a result" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["bach=3", "batch_size=0"])
+def test_a_mistake_in_a_change_is_told_before_anything_else(file, fake, change, capsys):
+    calls = fake(Outcome(0, None))
+    assert cli.main(["rerun", str(file), change]) == 2
+    assert "again:" not in capsys.readouterr().err
+    assert calls == []
+
+
+def test_a_directory_of_results_is_answered_with_some_of_them(file, capsys):
+    assert cli.main(["rerun", str(file.parent)]) == 2
+    shown = "".join(capsys.readouterr().err.split())
+    assert f"rerun{file / 'result.json'}" in shown
+
+
+def test_a_path_that_is_too_long_is_a_mistake_like_others(file, capsys):
+    assert cli.main(["rerun", "x" * 300]) == 2
+    assert cli.main(["rerun", str(file), f"hydra.run.dir={'x' * 300}"]) == 2
+    assert "File name too long" in " ".join(capsys.readouterr().err.split())

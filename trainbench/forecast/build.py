@@ -12,9 +12,10 @@ from typing import Any
 from trainbench.errors import ExitCode, UserError
 from trainbench.forecast import cache, libtpu
 from trainbench.forecast.messages import LOG, Facts, Reply, Request
-from trainbench.forecast.program import Outcome, Program
+from trainbench.forecast.program import Outcome, Program, TooLarge
 from trainbench.forecast.targets import ONE_CHIP, Target
 from trainbench.processes import batch_search, child
+from trainbench.processes.fitting_batch import Fit, fitting_batch
 from trainbench.results.record import Auto
 
 # Of the compiler's last words, where it broke down.
@@ -80,16 +81,15 @@ def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compile
     """
     builds: dict[int, Build] = {}
 
-    def probe(batch: int | None) -> batch_search.Fit:
+    def probe(batch: int | None) -> Fit:
         build = compile_({**tree, "batch_size": "default" if batch is None else batch}, target)
         builds[build.facts.workload.batch_size] = build
         return _fit(build)
 
-    try:
-        batch, reason = batch_search.fitting_batch(probe)
-    except batch_search.Stopped:
+    batch, reason = fitting_batch(probe)
+    build = builds.get(batch)
+    if build is None or isinstance(build.outcome, TooLarge):
         return builds[min(builds)]
-    build = builds[batch]
     chosen = build.facts.autos | {"batch_size": Auto(value=batch, reason=reason)}
     return dataclasses.replace(build, facts=build.facts.model_copy(update={"autos": chosen}))
 
@@ -135,7 +135,7 @@ def _read(target: Target, code: int, text: str, log: str) -> Build:
     return Build(target, reply.facts, outcome)
 
 
-def _fit(build: Build) -> batch_search.Fit:
+def _fit(build: Build) -> Fit:
     """As `batch_search` wants it. The sizes of programs that are too large are of another kind: left out."""
     work, program = build.facts.workload, build.program
     return {

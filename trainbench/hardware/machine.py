@@ -22,7 +22,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu")
 # Both change what XLA compiles: XLA_FLAGS everywhere, LIBTPU_INIT_ARGS in the TPU compiler.
 _FLAG_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # SHA-1 and SHA-256 repositories
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_NVIDIA = Path("/proc/driver/nvidia")
 GIT_TIMEOUT_S = 5.0
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -56,7 +56,7 @@ def software(environment: Mapping[str, str] = os.environ) -> dict[str, str | Non
         "trainbench": trainbench.__version__,
         "git_commit": _commit_with_changes(_checkout()),
         "xla_flags": compiler_flags(environment),
-        "driver": nvidia_driver(_read(_NVIDIA_DRIVER) or ""),
+        "driver": nvidia_driver(_read(_NVIDIA / "version") or ""),
     }
 
 
@@ -88,6 +88,13 @@ def nvidia_driver(text: str) -> str | None:
     """
     match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
     return match.group(1) if match else None
+
+
+def nvidia_gpus(driver: Path = _NVIDIA) -> str | None:
+    """The models of the machine's NVIDIA GPUs, by what the driver says of each; None where it has none."""
+    texts = (_read(file) or "" for file in sorted(driver.glob("gpus/*/information")))
+    models = (re.search(r"^Model:\s*(\S.*?)\s*$", text, re.MULTILINE) for text in texts)
+    return ", ".join(match.group(1) for match in models if match) or None
 
 
 def compiler_flags(environment: Mapping[str, str]) -> str | None:

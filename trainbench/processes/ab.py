@@ -7,9 +7,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from trainbench import config, recompose
 from trainbench.errors import ExitCode, UserError
@@ -20,14 +23,21 @@ from trainbench.results.collect import Loaded
 from trainbench.results.compare_pairs import Pair, Side
 
 SIDES = ("a", "b")
+LOCK_FILE = ".ab.lock"
 
 
 @dataclass(frozen=True)
 class Done:
-    """What was run: a pair of sides, None when no round was completed; and whether the user stopped it."""
+    """What was run: a pair of sides, None when no round was completed; and what ended it early.
+
+    Attributes:
+      interrupted: the user stopped it.
+      error: a later run was refused, as where the disk is full by then.
+    """
 
     pair: Pair | None
-    interrupted: bool
+    interrupted: bool = False
+    error: UserError | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ def run(texts: Sequence[str], rounds: int, directory: Path | None) -> Done:
     A run that breaks ends it after its round: it would break again.
 
     Raises:
-      UserError: overrides that can't be run, before anything is; or a directory with earlier runs.
+      UserError: overrides that can't be run, before a round is complete; or a directory with earlier runs.
     """
     checked = [_checked(text, name) for text, name in zip(texts, SIDES, strict=True)]
     sides = [overrides for overrides, _ in checked]
@@ -59,9 +69,21 @@ def run(texts: Sequence[str], rounds: int, directory: Path | None) -> Done:
             fix="compare two image models, or two text models",
         )
     top = directory or Path("outputs", "ab", *_timestamp())
-    _check_empty(top)
+    with _alone(top):
+        _check_empty(top)
+        done = _run_all(sides, rounds, top)
+    print(f"results are in {top}", file=sys.stderr)
+    return done
+
+
+def _run_all(sides: Sequence[list[str]], rounds: int, top: Path) -> Done:
+    """Round after round, until all are done or one breaks.
+
+    Raises:
+      UserError: before there is a complete round; later it is part of what is returned.
+    """
     runs: list[list[_Run]] = []
-    interrupted = False
+    interrupted, error = False, None
     try:
         with interrupts.one_wish():
             for finished in _rounds(sides, rounds, top):
@@ -70,8 +92,11 @@ def run(texts: Sequence[str], rounds: int, directory: Path | None) -> Done:
                     break
     except KeyboardInterrupt:
         interrupted = True
-    print(f"results are in {top}", file=sys.stderr)
-    return Done(_pair(runs) if runs else None, interrupted)
+    except UserError as refused:
+        if not runs:
+            raise
+        error = refused
+    return Done(_pair(runs) if runs else None, interrupted, error)
 
 
 def order(turn: int) -> tuple[int, int]:
@@ -162,6 +187,32 @@ def _check_plain(overrides: Sequence[str]) -> None:
                 allowed="KEY=VALUE; --rounds and --dir behind both sides",
                 fix="--dir DIR sets where the results go",
             )
+
+
+@contextmanager
+def _alone(top: Path) -> Iterator[None]:
+    """The directory belongs to this process in here.
+
+    Raises:
+      UserError: another one is running into it, or it can't be written to.
+    """
+    store.check_writable(top)
+    lock = FileLock(top / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another compare --ab is running into {top}",
+            allowed="one at a time in a directory; on one machine they'd also spoil each other's times",
+            fix="wait until it ends, or name another directory: --dir DIR",
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{lock.lock_file} cannot be locked: {error.strerror or error}",
+            fix="name a directory of your own: --dir DIR",
+        ) from None
+    with lock:
+        yield
 
 
 def _check_empty(top: Path) -> None:

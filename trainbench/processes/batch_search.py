@@ -5,19 +5,20 @@ Every compilation and every run is a process of its own, whose result stays in a
 """
 
 import dataclasses
+import functools
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from trainbench.errors import ExitCode, UserError
 from trainbench.processes import child, sweep, sweep_plan
+from trainbench.processes.fitting_batch import Fit, Probe, fitting_batch, rounded_down, spacing
 from trainbench.processes.sweep_plan import Sweep
 from trainbench.report import console
-from trainbench.report.numbers import number, size, units
+from trainbench.report.numbers import number, units
 from trainbench.results import store
 from trainbench.results.knee import WITHIN, knee
 from trainbench.results.record import Auto
@@ -25,49 +26,56 @@ from trainbench.results.record import Auto
 AUTO, BEST = "auto", "best"
 OVERRIDES = tuple(f"batch_size={kind}" for kind in (AUTO, BEST))
 
-# A CPU has the memory for batches that would take minutes a step: there the search stops at steps of about
-# 2.5 s on a CPU of 40 GFLOP/s, where batches chosen by default end too (autos.CPU_FLOPS_PER_STEP).
-CPU_MOST_FLOPS_PER_STEP = 100e9
-MOST_COMPILATIONS = 8
+# A CPU has the memory for batches that would take minutes a step: the search for the best one ends at steps
+# that by the rate measured so far last this long.
+CPU_LONGEST_STEP_S = 3.0
 MOST_ATTEMPTS = 8
+# The search for the knee goes no further up where two doublings have not gained this much.
+GAIN = 0.02
 # The search for the knee ends at a batch with less than this share of the best rate, or after two in a row
 # that are below the knee: throughput falls with the batch from there on.
 FAR_BELOW = 0.8
 
-# What the compiler says of a batch size: trainbench.fitting.Fit as JSON.
-Fit = Mapping[str, Any]
-Probe = Callable[[int | None], Fit]
 Attempt = Callable[[int], child.Outcome]
 
 
 class Stopped(Exception):
     """A process of the search ended in a way that ends the search; the exit code is that of the search."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
         self.code = ExitCode(code) if code in tuple(ExitCode) else ExitCode.FAILED_CHECK
 
 
 def search_and_show(
-    asked: Sequence[str], own: Sequence[str], tree: Mapping[str, Any], directory: Path, command: str
+    asked: Sequence[str], config_dir: str | None, kind: str, directory: Path, command: str
 ) -> ExitCode:
     """Search, write the result of the batch that was found into `directory`, and print its summary.
 
     Args:
       asked: the overrides, `batch_size=auto` or `batch_size=best` among them.
-      own: further arguments of every process.
-      tree: what Hydra composed of `asked`.
+      config_dir: where the user's own configurations are.
+      kind: "auto" or "best".
 
     Raises:
       UserError: the device does not say how much memory it has, or `directory` cannot be written to.
     """
-    kind = str(tree["batch_size"])
+    own = [f"--config-dir={config_dir}"] if config_dir else []
     others = [
         override for override in asked if override not in OVERRIDES and "hydra.run.dir=" not in override
     ]
-    folder = Sweep(tuple(asked), frozenset({"batch_size"}), directory, None, here=True, goes_on=False)
+    folder = Sweep(
+        asked=tuple(asked),
+        varied=frozenset({"batch_size"}),
+        directory=directory,
+        points=None,
+        here=True,
+        goes_on=False,
+        configurations=sweep_plan.digest(config_dir),
+    )
     tried: list[tuple[str, ...]] = []
 
+    @functools.cache
     def probe(batch: int | None) -> Fit:
         _say(f"batch_size={kind}: compiling {'the default batch' if batch is None else f'batch {batch}'}")
         return _fit([*others, *own, f"batch_size={'default' if batch is None else batch}"])
@@ -76,16 +84,27 @@ def search_and_show(
         tried.append((*others, f"batch_size={batch}"))
         return _run(folder, tried[-1], own)
 
-    try:
-        with sweep.alone(folder):
-            search = _largest if kind == AUTO else _best
-            outcome, reason = search(probe, attempt)
-            sweep_plan.note(folder, finished=True)
-            if kind == BEST:
-                print(sweep.summary(dataclasses.replace(folder, points=tuple(reversed(tried)))))
-            return _finish(outcome, reason, tree, directory, command)
-    except Stopped as stopped:
-        return stopped.code
+    def show_runs() -> None:
+        in_order = sorted(set(tried), key=_batch_of)
+        if in_order and (kind == BEST or len(in_order) > 1):
+            print(sweep.summary(dataclasses.replace(folder, points=tuple(in_order))))
+
+    with sweep.alone(folder):
+        store.set_aside(directory)
+        try:
+            outcome, reason = (_largest if kind == AUTO else _best)(probe, attempt)
+        except (Stopped, KeyboardInterrupt) as stopped:
+            show_runs()
+            _say(f"batch_size={kind} was not found: {str(stopped) or 'stopped by the user'}")
+            _say(f"with hydra.run.dir={directory} the same command goes on")
+            return stopped.code if isinstance(stopped, Stopped) else ExitCode.INTERRUPTED
+        sweep_plan.note(folder, finished=True)
+        show_runs()
+        return _finish(outcome, reason, kind, directory, command)
+
+
+def _batch_of(overrides: Sequence[str]) -> int:
+    return int(overrides[-1].partition("=")[2])
 
 
 def _say(text: str) -> None:
@@ -98,7 +117,7 @@ def _fit(arguments: Sequence[str]) -> Fit:
     text = process.stdout.read()
     code = child.wait(process)
     if code not in (ExitCode.OK, ExitCode.OUT_OF_MEMORY):
-        raise Stopped(code)
+        raise Stopped(code, f"the compilation ended with code {code}")
     fit: Fit = json.loads(text.splitlines()[-1])
     if fit["available_bytes"] is None:
         raise UserError(
@@ -110,88 +129,10 @@ def _fit(arguments: Sequence[str]) -> Fit:
 
 
 def _run(folder: Sweep, overrides: Sequence[str], own: Sequence[str]) -> child.Outcome:
-    sweep.run_point(folder, overrides, own)
-    outcome = sweep.ended(folder, overrides)
+    outcome = sweep.run_point(folder, overrides, own)
     if outcome.result is None or outcome.interrupted:
-        raise Stopped(outcome.code or ExitCode.FAILED_CHECK)
+        raise Stopped(outcome.code, f"{folder.label(overrides)}: {outcome.note or 'stopped by the user'}")
     return outcome
-
-
-def fitting_batch(probe: Probe) -> tuple[int, str]:
-    """The largest batch that the compiler lets fit, to within 1/16, and why not a larger one.
-
-    Memory grows in proportion to the batch above a constant part, so two compilations tell about where it
-    ends; further ones make sure.
-
-    Raises:
-      Stopped: not even a batch of one fits.
-    """
-    first = probe(None)
-    parts = int(first["gradient_accumulation"])
-    known: dict[int, Fit] = {first["batch_size"]: first}
-    while not any(fit["fits"] for fit in known.values()):
-        smaller = rounded_down(min(known) // 2, parts)
-        if smaller == 0:
-            raise Stopped(ExitCode.OUT_OF_MEMORY)
-        known[smaller] = probe(smaller)
-    most = _most_for_a_cpu(first, parts)
-    for _ in range(MOST_COMPILATIONS):
-        batch = _next(known, parts, most)
-        if batch in known:
-            break
-        known[batch] = probe(batch)
-    largest = max(batch for batch, fit in known.items() if fit["fits"])
-    if most is not None and largest >= most:
-        return largest, "as large as a CPU can bear: beyond it a step would last many seconds"
-    return largest, "the largest that fits: {} of {} by the compiler".format(
-        *(size(known[largest][key]) for key in ("needed_bytes", "available_bytes"))
-    )
-
-
-def _most_for_a_cpu(first: Fit, parts: int) -> int | None:
-    if first["platform"] != "cpu":
-        return None
-    bearable = int(CPU_MOST_FLOPS_PER_STEP / first["flops_per_sample"])
-    return max(rounded_down(bearable, parts), int(first["batch_size"]))
-
-
-def _next(known: Mapping[int, Fit], parts: int, most: int | None) -> int:
-    """The batch to compile next; one that is known already when there is nothing more to learn."""
-    fitting = [batch for batch, fit in known.items() if fit["fits"]]
-    too_large = [batch for batch, fit in known.items() if not fit["fits"]]
-    low, high = max(fitting), min(too_large, default=None)
-    step = _step(low, parts)
-    if high is not None and high - low <= step:
-        return low
-    measured = {batch: fit["needed_bytes"] for batch, fit in known.items() if fit["needed_bytes"]}
-    if len(measured) < 2:
-        guess = 2 * low if high is None else (low + high) // 2
-    else:
-        (a, bytes_a), (b, bytes_b) = sorted(measured.items())[-2:]
-        slope = (bytes_b - bytes_a) / (b - a)
-        available = known[low]["available_bytes"]
-        guess = int(a + (available - bytes_a) / slope) if slope > 0 else 2 * low
-    # Between what fits and what doesn't; at most a factor of 64 at once, in case the line is wrong.
-    guess = min(max(rounded_down(guess, parts), low + step), 64 * low)
-    guess = min(guess, rounded_down(high - 1, parts)) if high is not None else guess
-    return min(guess, most) if most is not None else guess
-
-
-def _step(batch: int, parts: int) -> int:
-    """How finely batches of about this size are told apart: to 1/16 or better, in equal micro-batches."""
-    return parts * max(1, 2 ** (math.floor(math.log2(max(1, batch // parts))) - 4))
-
-
-def rounded_down(batch: int, parts: int = 1) -> int:
-    """The largest multiple of `parts` up to `batch` with at most five significant bits; 0 if there is none.
-
-    >>> [rounded_down(batch) for batch in (1, 33, 100, 1000)]
-    [1, 32, 100, 992]
-    >>> rounded_down(100, 3)
-    96
-    """
-    step = _step(batch, parts)
-    return batch // step * step
 
 
 def _largest(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
@@ -207,7 +148,7 @@ def _largest(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
             return outcome, f"{reason}{proven}{tried}"
         refuted.append(batch)
         parts = outcome.result.workload.gradient_accumulation if outcome.result.workload else 1
-        smaller = rounded_down(batch - _step(batch, parts), parts)
+        smaller = rounded_down(batch - spacing(batch, parts), parts)
         if smaller == 0:
             break
         batch = smaller
@@ -215,26 +156,68 @@ def _largest(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
 
 
 def _best(probe: Probe, attempt: Attempt) -> tuple[child.Outcome, str]:
-    """The run of the knee among powers of two, and why it is that."""
-    largest, _ = fitting_batch(probe)
-    parts = int(probe(None)["gradient_accumulation"])
-    batch = parts * 2 ** math.floor(math.log2(largest // parts))
+    """The run of the knee among powers of two, and why it is that.
+
+    From the default batch upwards while throughput still grows and the batch fits, then downwards until
+    throughput has fallen: large batches, whose steps take long, are run only where they may gain something.
+    """
+    first = probe(None)
+    parts = int(first["gradient_accumulation"])
+    start = parts * 2 ** math.floor(math.log2(max(1, int(first["batch_size"]) // parts)))
+    if not first["fits"]:
+        while start > parts and not probe(start)["fits"]:
+            start //= 2
     found: dict[int, child.Outcome] = {}
     rates: dict[int, float] = {}
-    while batch >= parts:
+
+    def runs(batch: int) -> bool:
+        """Whether this batch has a rate; one that runs out of memory has none."""
         outcome = found[batch] = attempt(batch)
         assert outcome.result is not None
         if outcome.result.status == "ok" and outcome.result.throughput is not None:
             rates[batch] = outcome.result.throughput.samples_per_s
-        elif outcome.result.status != "oom":
-            return outcome, "the search ended here, where the run did not end well"
-        if _has_fallen(rates):
-            break
-        batch //= 2
+            return True
+        if outcome.result.status != "oom":
+            raise _Broken(outcome)
+        return False
+
+    try:
+        batch = start
+        while (
+            runs(batch) and not _has_levelled(rates) and _bearable(2 * batch, rates[batch], first["platform"])
+        ):
+            batch *= 2
+            if not probe(batch)["fits"]:
+                break
+        batch = start // 2
+        while batch >= parts and not _has_fallen(rates):
+            runs(batch)
+            batch //= 2
+    except _Broken as broken:
+        return broken.outcome, "the search ended here, where the run did not end well"
     if not rates:
-        return outcome, f"out of memory at {', '.join(map(str, found))}"
+        return found[min(found)], f"out of memory at {', '.join(map(str, found))}"
     chosen = knee(rates)
     return found[chosen], _knee_reason(chosen, rates, found[chosen])
+
+
+class _Broken(Exception):
+    """A run of the search failed, and so would the next."""
+
+    def __init__(self, outcome: child.Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def _bearable(batch: int, samples_per_s: float, platform: str) -> bool:
+    """Whether a step will not last too long, where that may be: a CPU has the memory for steps of minutes."""
+    return platform != "cpu" or batch <= CPU_LONGEST_STEP_S * samples_per_s
+
+
+def _has_levelled(rates: Mapping[int, float]) -> bool:
+    """Whether the two largest batches have gained next to nothing over smaller ones."""
+    *smaller, one, other = [rates[batch] for batch in sorted(rates)] if len(rates) > 2 else (0.0, 1.0, 1.0)
+    return max(one, other) < (1 + GAIN) * max(smaller)
 
 
 def _has_fallen(rates: Mapping[int, float]) -> bool:
@@ -259,16 +242,15 @@ def _knee_reason(chosen: int, rates: Mapping[int, float], outcome: child.Outcome
     )
 
 
-def _finish(
-    outcome: child.Outcome, reason: str, tree: Mapping[str, Any], directory: Path, command: str
-) -> ExitCode:
+def _finish(outcome: child.Outcome, reason: str, kind: str, directory: Path, command: str) -> ExitCode:
     """Write the chosen run's record as that of the search, which names the choice and its reason."""
     found = outcome.result
     assert found is not None
     batch = found.workload.batch_size if found.workload else None
+    config = dict(found.config) | {"batch_size": kind}
     autos = {"batch_size": Auto(value=batch, reason=reason)}
     autos |= {name: auto for name, auto in found.autos.items() if name not in autos}
-    result = found.model_copy(update={"autos": autos, "config": dict(tree), "command": command})
+    result = found.model_copy(update={"autos": autos, "config": config, "command": command})
     path = store.write(result, directory)
     for line in console.closing(result, path):
         print(line)

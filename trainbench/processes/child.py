@@ -27,6 +27,8 @@ OUTPUT_FILE = "output.txt"
 # runs.
 LIFELINE = "TRAINBENCH_LIFELINE"
 LOCK = "TRAINBENCH_LOCK"
+# A device that hangs holds its process in native code, where no signal but this is heeded.
+WISHES_TO_KILL = 3
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,25 @@ def wait(process: subprocess.Popen[bytes]) -> int:
     A child that was still importing then dies of the signal itself; that is the same.
     """
     assert process.stdin is not None
-    interrupted = False
+    wishes = 0
     while True:
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            interrupted = True
+            wishes += 1
             process.stdin.close()
+            if wishes == WISHES_TO_KILL - 1:
+                _say("waiting for the run to end; once more kills it, and what it measured is lost")
+            if wishes >= WISHES_TO_KILL:
+                process.kill()
         else:
             process.stdin.close()
-            stopped = interrupted or code in (-signal.SIGINT, -signal.SIGTERM)
+            stopped = wishes or code in (-signal.SIGINT, -signal.SIGTERM)
             return ExitCode.INTERRUPTED if stopped else code
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def begin() -> None:
@@ -135,7 +145,7 @@ def _hold(path: Path) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print("waiting for the run that is still going on here", file=sys.stderr, flush=True)
+        _say("waiting for the run that is still going on here")
         lock.acquire()
     _held.append(lock)
 

@@ -5,6 +5,7 @@ folder skips the points that are done; the table at its end is made from the fol
 them.
 """
 
+import functools
 import json
 import os
 import platform
@@ -13,19 +14,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
-from trainbench import __version__
-from trainbench.errors import ExitCode, UserError
+from trainbench.errors import EXIT_CODES, ExitCode, UserError
+from trainbench.hardware import machine
 from trainbench.processes import child
 from trainbench.processes.child import Outcome
-from trainbench.processes.sweep_plan import LOCK_FILE, Sweep, note
+from trainbench.processes.sweep_plan import LOCK_FILE, PLAN_FILE, Sweep, note
 from trainbench.report.numbers import duration
-from trainbench.report.sweep import Row, best_line, sweep_table
+from trainbench.report.sweep import Row, best_lines, sweep_table, told
 from trainbench.results import store
 
 POINT_FILE = "point.json"
@@ -38,6 +39,8 @@ _DEVICE_VARIABLES = (
     "TPU_VISIBLE_CHIPS",
     "TPU_VISIBLE_DEVICES",
 )
+# Slurm may number the GPUs of each job from 0; here they have the numbers of the node (srun(1)).
+_SLURM_DEVICE_VARIABLES = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,13 @@ class PointNote:
 
     overrides: tuple[str, ...]
     label: str
-    versions: Mapping[str, str]
+    surroundings: Mapping[str, str | None]
     code: int | None = None
     seconds: float | None = None
     note: str = ""
+
+
+_POINT_NOTE = TypeAdapter(PointNote)
 
 
 @contextmanager
@@ -69,6 +75,11 @@ def alone(sweep: Sweep) -> Iterator[None]:
             allowed="one sweep at a time in a folder; on one machine they'd also spoil each other's times",
             fix="wait until it ends, or choose another folder: hydra.sweep.dir=DIR",
         ) from None
+    except OSError as error:
+        raise UserError(
+            f"{lock.lock_file} cannot be locked: {error.strerror or error}",
+            fix="choose a folder of your own: hydra.sweep.dir=DIR",
+        ) from None
     with lock:
         note(sweep, finished=False)
         yield
@@ -79,55 +90,84 @@ def announce(sweep: Sweep) -> None:
     if sweep.points is None:
         print(f"a sweep into {sweep.directory}", file=sys.stderr)
         return
+    if not sweep.here:
+        # Whether a result stands depends on the machine, and the points' is another one.
+        print(f"{_points(len(sweep.points))} into {sweep.directory}", file=sys.stderr)
+        return
     there = sum(done(sweep, point) is not None for point in sweep.points)
-    words = f"{len(sweep.points)} points into {sweep.directory}"
+    words = f"{_points(len(sweep.points))} into {sweep.directory}"
     if there:
-        words += f": {there} are there already"
-        words += ", which are not run again (choose another hydra.sweep.dir for that)"
+        words += f": {there} already there and not run again (for that, choose another hydra.sweep.dir)"
     elif sweep.goes_on:
         words += ": goes on where it was interrupted"
     print(words, file=sys.stderr)
 
 
-def run_point(sweep: Sweep, overrides: Sequence[str], arguments: Sequence[str] = ()) -> int:
-    """The exit code of the point with these overrides, which is run unless it is done.
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
+
+
+def run_point(sweep: Sweep, overrides: Sequence[str], arguments: Sequence[str] = ()) -> Outcome:
+    """How the point with these overrides ended, which is run unless it is done.
 
     Args:
       arguments: for its process beside the overrides.
     """
     before = done(sweep, overrides)
     if before is not None:
-        return before.code
+        return before
     directory, label = sweep.home(overrides), sweep.label(overrides)
-    print(f"{_position(sweep, overrides)}{label}{_time_left(sweep)}", file=sys.stderr, flush=True)
-    begun = PointNote(tuple(overrides), label, versions())
+    progress = f"{_position(sweep, overrides)}{label}{_time_left(sweep)}{_why_again(sweep, overrides)}"
+    print(progress, file=sys.stderr, flush=True)
+    begun = PointNote(tuple(overrides), label, surroundings(sweep))
     started_s = time.monotonic()
     try:
         store.check_writable(directory)
         _write(begun, directory)
         outcome = child.run([*overrides, *arguments], directory, lock=_machine_lock(sweep))
         seconds = time.monotonic() - started_s
-        ended = PointNote(begun.overrides, label, begun.versions, outcome.code, seconds, outcome.note)
-        _write(ended, directory)
+        _write(replace(begun, code=outcome.code, seconds=seconds, note=outcome.note), directory)
     except UserError as error:
         # A folder that cannot be written to any more fails this point, not the others.
         print(error, file=sys.stderr)
-        return ExitCode.USER_ERROR
-    return outcome.code
+        return Outcome(ExitCode.USER_ERROR, None, "its result cannot be written")
+    print(
+        f"    {told(Row(label, outcome.result, outcome.note))} ({duration(seconds)})",
+        file=sys.stderr,
+        flush=True,
+    )
+    return outcome
 
 
 def _machine_lock(sweep: Sweep) -> Path:
     """Points on the same devices of one machine run one after the other, whoever launches them."""
-    devices = "-".join(filter(None, (os.environ.get(name) for name in _DEVICE_VARIABLES)))
+    names = (*_DEVICE_VARIABLES, *_SLURM_DEVICE_VARIABLES)
+    devices = "-".join(filter(None, (os.environ.get(name) for name in names)))
     where = "".join(letter if letter.isalnum() else "-" for letter in f"{platform.node()}{devices}")
     return sweep.directory.absolute() / f".measuring-{where[:100]}.lock"
 
 
-def versions() -> dict[str, str]:
-    """What a point has to have run with for it not to be run again."""
-    return {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")} | {
-        "trainbench": __version__
+def surroundings(sweep: Sweep) -> dict[str, str | None]:
+    """What a point has to have run with for it not to be run again, besides its overrides.
+
+    The contents of data sets are not among it.
+    """
+    host = machine.host()
+    visible = [os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ]
+    return software() | {
+        "processor": f"{host.cpu}, {host.cores} cores",
+        "GPUs": machine.nvidia_gpus(),
+        "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS"),
+        # How many there are, as any of a machine's devices is as good as another.
+        "visible devices": ", ".join(str(len(names.split(","))) for names in visible) or None,
+        "configurations of your own": sweep.configurations,
     }
+
+
+@functools.cache
+def software() -> dict[str, str | None]:
+    """Versions and compiler flags, which stay the same while this process runs."""
+    return machine.software()
 
 
 def _position(sweep: Sweep, overrides: Sequence[str]) -> str:
@@ -146,18 +186,29 @@ def _time_left(sweep: Sweep) -> str:
     return f" · about {duration(left * sum(took) / len(took))} left" if took else ""
 
 
-def done(sweep: Sweep, overrides: Sequence[str]) -> Outcome | None:
-    """How this point ended, if its result stands: from these overrides, with these versions."""
+def _why_again(sweep: Sweep, overrides: Sequence[str]) -> str:
     outcome, known = _ended(sweep.home(overrides))
-    same = known is not None and known.overrides == tuple(overrides) and known.versions == versions()
-    settled = outcome is not None and outcome.result is not None and outcome.result.status in _DONE
-    return outcome if same and settled else None
+    if not _settled(outcome) or known is None:
+        return ""
+    return f" · again, with other {', '.join(_changed(known, sweep, overrides))}"
 
 
-def ended(sweep: Sweep, overrides: Sequence[str]) -> Outcome:
-    """How this point ended; code 1 and no result where it never came to its end."""
-    outcome, _ = _ended(sweep.home(overrides))
-    return outcome or Outcome(ExitCode.FAILED_CHECK, None, "it never came to its end")
+def done(sweep: Sweep, overrides: Sequence[str]) -> Outcome | None:
+    """How this point ended, if its result stands: from these overrides, in these surroundings."""
+    outcome, known = _ended(sweep.home(overrides))
+    stands = _settled(outcome) and known is not None and not _changed(known, sweep, overrides)
+    return outcome if stands else None
+
+
+def _settled(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.result is not None and outcome.result.status in _DONE
+
+
+def _changed(known: PointNote, sweep: Sweep, overrides: Sequence[str]) -> list[str]:
+    """What is different by now from when the point was run, by name."""
+    now = surroundings(sweep)
+    names = [name for name in now if known.surroundings.get(name) != now[name]]
+    return names if known.overrides == tuple(overrides) else ["overrides", *names]
 
 
 def _ended(directory: Path) -> tuple[Outcome | None, PointNote | None]:
@@ -165,9 +216,11 @@ def _ended(directory: Path) -> tuple[Outcome | None, PointNote | None]:
     if known is None or known.code is None:
         return None, known
     try:
-        return Outcome(known.code, store.read(directory / store.RESULT_FILE), known.note), known
+        result = store.read(directory / store.RESULT_FILE)
     except UserError:
         return Outcome(known.code, None, known.note), known
+    # Not the process's code: it may have been told to stop when its result was there already.
+    return Outcome(EXIT_CODES[result.status], result, known.note), known
 
 
 def _write(point: PointNote, directory: Path) -> None:
@@ -177,39 +230,62 @@ def _write(point: PointNote, directory: Path) -> None:
 def _read(directory: Path) -> PointNote | None:
     """What `point.json` says; None where there is none, or a damaged one."""
     try:
-        content = json.loads((directory / POINT_FILE).read_text(encoding="utf-8"))
-        return PointNote(**content | {"overrides": tuple(content["overrides"])})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return _POINT_NOTE.validate_json((directory / POINT_FILE).read_bytes())
+    except (OSError, ValidationError):
         return None
+
+
+def abandon(sweep: Sweep) -> None:
+    """Remove what a sweep has made whose points turned out not to be possible; never a result."""
+    for name in (PLAN_FILE, LOCK_FILE, "multirun.yaml"):
+        (sweep.directory / name).unlink(missing_ok=True)
+    store.remove_empty(sweep.directory)
 
 
 def outcomes(sweep: Sweep) -> list[tuple[str, Outcome]]:
     """Label and outcome of each point that has ended, in the order of the sweep."""
     if sweep.points is not None:
-        homes = [sweep.home(point) for point in sweep.points]
+        found = [_ended_here(sweep, point) for point in dict.fromkeys(sweep.points)]
     else:
         homes = sorted((file.parent for file in sweep.directory.glob(f"*/{POINT_FILE}")), key=_begun)
-    found = [_ended(home) for home in dict.fromkeys(homes)]
+        found = [_ended(home) for home in homes]
     return [(known.label, outcome) for outcome, known in found if outcome and known]
+
+
+def _ended_here(sweep: Sweep, overrides: Sequence[str]) -> tuple[Outcome | None, PointNote | None]:
+    """As `_ended`; nothing where what is there is of an earlier sweep with other settings."""
+    outcome, known = _ended(sweep.home(overrides))
+    if (
+        known is None
+        or known.overrides != tuple(overrides)
+        or (sweep.here and _changed(known, sweep, overrides))
+    ):
+        return None, None
+    return outcome, known
 
 
 def _begun(home: Path) -> float:
     return (home / POINT_FILE).stat().st_mtime
 
 
+def unfinished(sweep: Sweep) -> int:
+    """How many points never came to their end; 0 where the sweeper decides as it goes."""
+    if sweep.points is None:
+        return 0
+    return len(set(sweep.points)) - sum(not outcome.interrupted for _, outcome in outcomes(sweep))
+
+
 def summary(sweep: Sweep) -> str:
     """The table of the points that have ended, how many have not, and the best one."""
-    there = outcomes(sweep)
-    rows = [Row(label, outcome.result, outcome.note) for label, outcome in there]
-    complete = sum(not outcome.interrupted for _, outcome in there)
-    count = len(set(sweep.points)) if sweep.points is not None else complete
+    rows = [Row(label, outcome.result, outcome.note) for label, outcome in outcomes(sweep)]
     lines = [sweep_table(rows)] if rows else []
-    if complete < count:
-        lines.append(f"{count - complete} of {count} points have not been run to their end")
+    left = unfinished(sweep)
+    if sweep.points is not None and left:
+        lines.append(f"{left} of {len(set(sweep.points))} points have not been run to their end")
         lines.append("the same command goes on with them")
     else:
         lines.append(f"as a page with plots: python -m trainbench report {shlex.quote(str(sweep.directory))}")
-        lines += [best_line(rows)] if best_line(rows) else []
+        lines += best_lines(rows)
     return "\n".join(lines)
 
 

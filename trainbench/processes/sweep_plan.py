@@ -4,6 +4,7 @@ Hydra composes and launches the points. They are worked out here as well, before
 the sweep knows how many there are and which of them an earlier, interrupted sweep has left.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -22,10 +24,13 @@ from omegaconf import DictConfig
 
 from trainbench import complaints
 from trainbench.errors import UserError
+from trainbench.processes import child
 from trainbench.results import store
 
 PLAN_FILE = "sweep.json"
 LOCK_FILE = ".sweep.lock"
+# The label, and with it the directory, of a point from which no other has to be told.
+ONLY_POINT = "point"
 _LONGEST_NAME = 120  # file systems allow 255 bytes
 _PARTS = ("hydra.sweep.subdir", "hydra.output_subdir")
 
@@ -41,6 +46,7 @@ class Sweep:
       points: the overrides of each point; None where the sweeper decides as it goes.
       here: whether the points run on this machine, one after the other.
       goes_on: whether an interrupted sweep with the same overrides is in `directory`.
+      configurations: what the user's own configurations say, as a digest; None where there are none.
     """
 
     asked: tuple[str, ...]
@@ -49,10 +55,11 @@ class Sweep:
     points: tuple[tuple[str, ...], ...] | None
     here: bool
     goes_on: bool
+    configurations: str | None = None
 
     def label(self, overrides: Sequence[str]) -> str:
         """What tells the point with these overrides from the others."""
-        return " ".join(item for item in overrides if _key(item) in self.varied) or "the only point"
+        return " ".join(item for item in overrides if _key(item) in self.varied) or ONLY_POINT
 
     def home(self, overrides: Sequence[str]) -> Path:
         """The directory of the point with these overrides, named by what varies."""
@@ -95,9 +102,9 @@ def plan(asked: Sequence[str], config_dir: str | None = None) -> Sweep:
 
 
 def _planned(asked: tuple[str, ...], config_dir: str | None) -> Sweep:
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    parser = OverridesParser.create(config_loader=_config_loader(config_dir))
     parsed = parser.parse_overrides(list(asked))
-    own = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    own = [f"hydra.searchpath=[{child.quoted(_url(config_dir))}]"] if config_dir else []
     fixed = [str(item.input_line) for item in parsed if item.is_hydra_override()]
     settings = compose(config_name="config", overrides=[*own, *fixed], return_hydra_config=True).hydra
     params = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
@@ -110,12 +117,44 @@ def _planned(asked: tuple[str, ...], config_dir: str | None) -> Sweep:
     directory = unfinished or Path(settings.sweep.dir)
     return Sweep(
         asked=asked,
-        varied=frozenset(item.get_key_element() for item in job if item.is_sweep_override()),
+        varied=frozenset(_key(str(item.input_line)) for item in job if item.is_sweep_override()),
         directory=directory,
         points=None if points is None else tuple(tuple(point) for point in points),
         here=_is_here(settings),
         goes_on=unfinished is not None,
+        configurations=digest(config_dir),
     )
+
+
+def _config_loader(config_dir: str | None) -> ConfigLoaderImpl:
+    """What finds the names that `model=glob(*)` stands for: the user's own ones too."""
+    path = copy.deepcopy(GlobalHydra.instance().config_loader().get_search_path())
+    if config_dir:
+        path.append("command-line", _url(config_dir))
+    return ConfigLoaderImpl(path)
+
+
+def _url(directory: str) -> str:
+    return f"file://{Path(directory).absolute()}"
+
+
+def digest(config_dir: str | None) -> str | None:
+    """What the configurations in a directory of the user's own say, in short; None without a directory.
+
+    Raises:
+      UserError: one of them can't be read.
+    """
+    if config_dir is None:
+        return None
+    total = hashlib.sha256()
+    files = [file for pattern in ("*.yaml", "*/*.yaml") for file in Path(config_dir).glob(pattern)]
+    for file in sorted(files):
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}", fix="check its permissions") from None
+        total.update(f"{file.relative_to(config_dir)}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
 
 
 def _is_here(settings: DictConfig) -> bool:

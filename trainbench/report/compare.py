@@ -10,29 +10,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainbench.errors import ExitCode
 from trainbench.measure.series import MATERIAL_FRACTION
-from trainbench.report import facts
+from trainbench.report.compare_cells import ANYTHING, ratio, value, verdict
 from trainbench.report.compare_labels import labels_of
-from trainbench.report.numbers import count, duration, number, percent, size
+from trainbench.report.numbers import percent
 from trainbench.results.collect import printable
-from trainbench.results.compare import Compared, Judged, exit_code
+from trainbench.results.compare import Compared, Judged
+from trainbench.results.compare_gate import Answer
 from trainbench.results.compare_pairs import Pair, Pairing
 from trainbench.results.compare_statistics import FALSE_ALARMS
 
 WIDTH = 100
 COLUMNS = ("what", "base", "new", "new / base", "verdict")
-_VERDICT_WIDTH = 21
+_VERDICT_WIDTH = len("can't tell below 99.9 %")
+_LEAST_LABEL = 12
 _FIRST = 5
-# Ends of an interval, as a ratio, beyond which it says no more than that nothing is known.
-_NEAR_NOTHING = 0.01
-# A change as large as the value itself; who could not see that could see nothing.
-_ANYTHING = 1.0
-_CODES = {
-    ExitCode.OK: "no regression",
-    ExitCode.FAILED_CHECK: "a regression",
-    ExitCode.USER_ERROR: "nothing could be judged",
-}
 
 
 @dataclass(frozen=True)
@@ -44,20 +36,30 @@ class Words:
       details: of each pair, the metrics that are shown beside.
       notes: (title, lines): differences of environment, warnings, what could not be seen.
       last: the counts; and the exit code with its meaning.
+      sides: what BASE and NEW are, where files do not say it.
     """
 
     rows: tuple[tuple[str, str, str, str, str], ...]
     details: tuple[str, ...]
     notes: tuple[tuple[str, tuple[str, ...]], ...]
     last: tuple[str, str]
+    sides: tuple[str, ...] = ()
 
 
-def words(compared: Sequence[Compared], pairing: Pairing | None = None, skipped: Sequence[str] = ()) -> Words:
+def words(
+    compared: Sequence[Compared],
+    answer: Answer,
+    pairing: Pairing | None = None,
+    skipped: Sequence[str] = (),
+    sides: Sequence[str] = (),
+) -> Words:
     """What is to be said of these pairs.
 
     Args:
+      answer: the exit code, with what it means here.
       pairing: names the runs that were left over.
       skipped: files that gave no run, each with the reason.
+      sides: a line on each side.
     """
     labels = labels_of([one.pair for one in compared])
     rows = [row for label, one in zip(labels, compared, strict=True) for row in _rows(label, one)]
@@ -69,7 +71,7 @@ def words(compared: Sequence[Compared], pairing: Pairing | None = None, skipped:
         "not compared": [*(_left_over(pairing) if pairing else ()), *map("left out: {}".format, skipped)],
     }
     kept = tuple((title, tuple(lines)) for title, lines in notes.items() if lines)
-    return Words(tuple(rows), tuple(filter(None, details)), kept, _last(compared))
+    return Words(tuple(rows), tuple(filter(None, details)), kept, _last(compared, answer), tuple(sides))
 
 
 def text(said: Words, width: int = WIDTH) -> str:
@@ -83,11 +85,14 @@ def text(said: Words, width: int = WIDTH) -> str:
             overflow="fold",
             no_wrap=right or title == "new / base",
             min_width=_VERDICT_WIDTH if title == "verdict" else None,
+            # Else rich narrows the verdict too, in the middle of its number.
+            max_width=max(_LEAST_LABEL, width - _taken(said.rows)) if title == "what" else None,
         )
     for row in said.rows:
         # Text, as brackets in a name would be taken for markup in a plain string.
         table.add_row(*(Text(printable(cell)) for cell in row))
-    lines = [line.rstrip() for line in _plain(table, width).splitlines()]
+    sides = [*_wrapped(said.sides, width, indent=""), ""] if said.sides else []
+    lines = [*sides, *(line.rstrip() for line in _plain(table, width).splitlines())]
     for title, items in (("also", said.details), *said.notes):
         if items:
             lines += ["", f"{title}:", *_wrapped(items, width)]
@@ -95,10 +100,20 @@ def text(said: Words, width: int = WIDTH) -> str:
     return "\n".join([*lines, "", *last])
 
 
-def _wrapped(items: Iterable[str], width: int) -> Iterator[str]:
+def _taken(rows: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that all but the label need, with the blanks between them."""
+    numbers = sum(max((len(row[place]) for row in rows), default=0) for place in (1, 2, 3))
+    return numbers + _VERDICT_WIDTH + 2 * len(COLUMNS)
+
+
+def _wrapped(items: Iterable[str], width: int, indent: str = "  ") -> Iterator[str]:
     for item in items:
         yield from textwrap.wrap(
-            printable(item), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+            printable(item),
+            width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
         )
 
 
@@ -112,12 +127,13 @@ def _plain(table: Table, width: int) -> str:
 
 def _rows(label: str, one: Compared) -> Iterator[tuple[str, str, str, str, str]]:
     """The pair's speed or its failure first; then each other metric that changed."""
-    if one.status != "shown":
+    failed = one.status != "shown"
+    if failed:
         yield label, _outcome(one.pair.base.results), _outcome(one.pair.new.results), "-", _broken(one)
     else:
         yield label, *_cells(one.speed, one.pair), verdict(one.speed)
     for judged in one.judged:
-        if judged is not one.speed and judged.verdict in ("regression", "improvement"):
+        if (failed or judged is not one.speed) and judged.verdict in ("regression", "improvement"):
             yield f"  {judged.metric.name}", *_cells(judged, one.pair), verdict(judged)
 
 
@@ -134,84 +150,21 @@ def _cells(judged: Judged, pair: Pair) -> tuple[str, str, str]:
     return value(judged, judged.base, pair), value(judged, judged.new, pair), ratio(judged)
 
 
-def ratio(judged: Judged) -> str:
-    """new / base with the interval that decides, as "0.968 [0.960, 0.976]"."""
-    if judged.ratio is None or judged.metric.test == "bounds":
-        return "-"
-    shown = f"{judged.ratio:.3f}"
-    if judged.interval is None:
-        return shown
-    low, high = judged.interval
-    return f"{shown} [{_end(low)}, {_end(high)}]"
-
-
-def _end(end: float) -> str:
-    if end < _NEAR_NOTHING:
-        return f"< {_NEAR_NOTHING}"
-    return f"{end:.3f}" if end < 1 / _NEAR_NOTHING else f"> {1 / _NEAR_NOTHING:.0f}"
-
-
-def value(judged: Judged, amount: float | None, pair: Pair) -> str:
-    """A metric's value with its unit; "-" for what does not exist."""
-    if amount is None:
-        return "-"
-    match judged.metric.unit:
-        case "samples_per_s":
-            return f"{number(amount)} {_rate_unit(pair)}"
-        case "bytes":
-            return size(round(amount))
-        case "seconds":
-            return duration(amount)
-        case "fraction":
-            return percent(amount)
-        case "count":
-            return count(round(amount))
-        case "flops" | "plain":
-            return number(amount)
-
-
-def _rate_unit(pair: Pair) -> str:
-    results = (*pair.base.results, *pair.new.results)
-    name = next((facts.unit(result) for result in results if result.workload), "samples")
-    counts = {
-        result.hardware.chip_count or result.hardware.device_count for result in results if result.hardware
-    }
-    return f"{name}/s" if counts <= {1} else f"{name}/s a chip"
-
-
-def verdict(judged: Judged) -> str:
-    """The verdict in words, with by how much, or how little would have been seen."""
-    if judged.verdict == "unclear":
-        if judged.detectable is None or judged.detectable > _ANYTHING:
-            return "can't tell"
-        return f"can't tell below {percent(judged.detectable)}"
-    if judged.verdict == "same":
-        return f"same within {percent(_widest(judged))}" if judged.interval else "same"
-    if judged.verdict in ("shown", "changed") or judged.ratio is None:
-        return judged.reason or "not judged"
-    change = percent(abs(judged.ratio - 1))
-    if judged.metric.unit == "samples_per_s":
-        return f"{change} slower" if judged.verdict == "regression" else f"{change} faster"
-    direction = "more" if judged.ratio > 1 else "less"
-    return f"{judged.verdict}: {change} {direction}"
-
-
-def _widest(judged: Judged) -> float:
-    assert judged.interval is not None
-    low, high = judged.interval
-    return max(high, 1 / low) - 1
-
-
 def _detail(label: str, one: Compared) -> str:
     """What else the pair has, judged or not, on one line."""
     shown = [
-        f"{judged.metric.name} {_change(judged, one.pair)}"
+        f"{_named(judged)} {_change(judged, one.pair)}"
         for judged in one.judged
         if judged is not one.speed
         and judged.metric.test != "identity"
         and None not in (judged.base, judged.new)
     ]
     return f"{label}: {'; '.join(shown)}" if shown else ""
+
+
+def _named(judged: Judged) -> str:
+    at_a_step = judged.metric.test == "curve"
+    return f"{judged.metric.name} {judged.reason}" if at_a_step else judged.metric.name
 
 
 def _change(judged: Judged, pair: Pair) -> str:
@@ -237,7 +190,7 @@ def _unseen(one: Compared) -> list[str]:
     """The smallest change that would have been seen, where that is more than anyone would want to miss."""
     found = []
     for judged in one.judged:
-        if judged.detectable is not None and judged.detectable > _ANYTHING:
+        if judged.detectable is not None and judged.detectable > ANYTHING:
             found.append(
                 f"{judged.metric.name}: could not have seen any change; more blocks or runs are needed"
             )
@@ -268,7 +221,7 @@ def _left_over(pairing: Pairing) -> Iterator[str]:
             yield f"{len(runs)} only in {label}: {names}"
 
 
-def _last(compared: Sequence[Compared]) -> tuple[str, str]:
+def _last(compared: Sequence[Compared], answer: Answer) -> tuple[str, str]:
     worse = sum(one.regressed for one in compared)
     better = sum(one.improved for one in compared)
     same = sum(not one.regressed and not one.improved and _is_same(one) for one in compared)
@@ -276,8 +229,7 @@ def _last(compared: Sequence[Compared]) -> tuple[str, str]:
     pairs = "pair" if len(compared) == 1 else "pairs"
     counts = f"{len(compared)} {pairs}: {worse} worse, {better} better, {same} the same, {rest} can't tell"
     sure = f"{1 - FALSE_ALARMS:.0%} sure, over all pairs together"
-    code = exit_code(compared)
-    return f"{counts} ({sure})", f"exit code {code}: {_CODES[code]}"
+    return f"{counts} ({sure})", f"exit code {answer.code}: {answer.meaning}"
 
 
 def _is_same(one: Compared) -> bool:

@@ -16,7 +16,8 @@ SCHEMA = 1
 
 def markdown(said: Words) -> str:
     """A table and lists; every string from a file is shown as it is, and pings nobody."""
-    lines = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    lines = [line for side in said.sides for line in (escaped(side), "")]
+    lines += [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
     lines += [_row([escaped(cell.strip()) for cell in row]) for row in said.rows]
     for title, items in (("also", said.details), *said.notes):
         if items:
@@ -41,15 +42,27 @@ def escaped(text: str) -> str:
     return re.sub(r"(@|#|(?<=:)//|www)", "\\1\u200b", shown)
 
 
-def as_json(compared: Sequence[Compared], said: Words, pairing: Pairing | None, exit_code: int) -> str:
-    """Everything that was found, for programs; fractions are fractions, times seconds, sizes bytes."""
+def as_json(
+    compared: Sequence[Compared],
+    said: Words,
+    pairing: Pairing | None,
+    exit_code: int,
+    skipped: Sequence[str] = (),
+) -> str:
+    """Everything that was found, for programs; fractions are fractions, times seconds, sizes bytes.
+
+    Args:
+      skipped: files that gave no run, each with the reason.
+    """
     content = {
         "schema": SCHEMA,
         "exit_code": exit_code,
         "summary": "; ".join(said.last),
+        "sides": list(said.sides),
         "pairs": [_pair(one) for one in compared],
         "only_base": [str(run.file) for run in pairing.only_base] if pairing else [],
         "only_new": [str(run.file) for run in pairing.only_new] if pairing else [],
+        "left_out": list(skipped),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -58,6 +71,7 @@ def _pair(one: Compared) -> dict[str, Any]:
     work = one.pair.work
     return {
         "work": vars(work) if work else None,
+        "settings": list(one.pair.settings),
         "base": _side(one.pair.base),
         "new": _side(one.pair.new),
         "across_chips": one.pair.across_chips,

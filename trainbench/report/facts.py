@@ -1,10 +1,14 @@
 """What tables and plots show of a result, each number found in one way everywhere."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 from trainbench.report.numbers import clip, percent, units
-from trainbench.results.record import Result, Trace
+from trainbench.results.outcome import NOT_STEADY, outcome, steady
+from trainbench.results.record import Operation, Result, Trace
 
 _MOST_OPERATIONS = 3
-_MOST_OF_A_NAME = 30
+_MOST_OF_A_NAME = 40
 
 
 def rate(result: Result) -> float | None:
@@ -34,12 +38,19 @@ def measured(result: Result) -> bool:
 
 
 def status(result: Result) -> str:
-    """The status; for one that is ok: "not steady", or what it is if it is no measurement."""
-    if result.status != "ok":
-        return result.status
-    if not measured(result):
-        return result.kind
-    return "ok" if result.timing is None or result.timing.steady else "not steady"
+    """How it came out, in the word that exports have too: ok, not steady, oom, ..."""
+    return outcome(result)
+
+
+def doubt(result: Result) -> str:
+    """What is said after a figure of a run that was not steady; else nothing."""
+    return "" if steady(result) else f", {NOT_STEADY}"
+
+
+def counted(results: Iterable[Result]) -> str:
+    """How many came out how, the most frequent first, for example "3 ok, 1 oom"."""
+    found = Counter(map(status, results))
+    return ", ".join(f"{number:,} {word}" for word, number in found.most_common())
 
 
 def unit(result: Result) -> str:
@@ -110,12 +121,24 @@ def busy(trace: Trace) -> str:
     return "n/a" if trace.device_busy_fraction is None else percent(trace.device_busy_fraction)
 
 
+def operation(one: Operation, width: int = _MOST_OF_A_NAME) -> str:
+    """Where in the program an operation comes from, in at most `width` columns; else the compiler's name.
+
+    The function around all of it is left out; what is too long loses its beginning.
+
+    >>> operation(Operation(name="fusion.15", origin="jit(step)/transpose(jvp(mlp))/dot_general",
+    ...                     self_time_s=1e-3, share=0.1, occurrences=1))
+    'transpose(jvp(mlp))/dot_general'
+    """
+    first, _, rest = (one.origin or "").partition("/")
+    name = rest if first.startswith("jit(") and rest else one.origin or one.name
+    name = " ".join(name.split())
+    return clip(name, width) if one.origin is None or len(name) <= width else f"…{name[1 - width :]}"
+
+
 def traced(trace: Trace) -> str:
     """The three longest operations, and how busy the device was, on one line."""
-    longest = [
-        f"{clip(one.name, _MOST_OF_A_NAME)} {percent(one.share)}"
-        for one in trace.operations[:_MOST_OPERATIONS]
-    ]
+    longest = [f"{operation(one)} {percent(one.share)}" for one in trace.operations[:_MOST_OPERATIONS]]
     return " · ".join(
         [*([f"top ops: {', '.join(longest)}"] if longest else []), f"device busy {busy(trace)}"]
     )

@@ -129,16 +129,16 @@ def _plain(text: str) -> str:
     return clip("".join(letter if letter.isprintable() else " " for letter in text), _COLUMNS)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Round numbers between the ends, three or more, as evenly as there are; none for a narrow range.
 
-    >>> _ticks(4, 7000), _ticks(600, 6000)
+    >>> ticks(4, 7000), ticks(600, 6000)
     ([10.0, 100.0, 1000.0], [1000.0, 2000.0, 5000.0])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
     for steps in ((1,), (1, 2, 5), range(1, 10)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        inside = [tick for tick in ticks if low <= tick <= high]
+        all_of_them = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [tick for tick in all_of_them if low <= tick <= high]
         if len(inside) >= 3:
             return inside
     return []
@@ -154,7 +154,7 @@ def _marks(altair: Any, base: Any, domain: tuple[float, float], work: Workload) 
         titlePadding=10,
         titleLineHeight=15,
         format=",~r",
-        values=_ticks(*domain) or altair.Undefined,
+        values=ticks(*domain) or altair.Undefined,
         gridOpacity=0.5,
     )
     scale = altair.Scale(type="log", domain=list(domain), nice=False)

@@ -4,6 +4,7 @@ A benchmark must not be disturbed by its own display. While something is timed n
 `update`, which the measuring loop calls between blocks, writes anything.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -103,8 +104,10 @@ class ProgressLine:
         return Text(f"[{elapsed_s:.0f} s] {self._text}", no_wrap=True, overflow="ellipsis")
 
     def _print(self) -> None:
-        self._stream.write(f"{self._line().plain}\n")
-        self._stream.flush()
+        # A reader that has gone away must not end a measurement.
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.write(f"{self._line().plain}\n")
+            self._stream.flush()
         self._printed_s = self._clock()
 
     def _stop(self) -> None:

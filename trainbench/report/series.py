@@ -1,9 +1,9 @@
 """Results in series: each holds those that differ in their batch size only, under a name of its own."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,6 +12,7 @@ from trainbench.report import facts
 from trainbench.report.numbers import clip
 from trainbench.results.collect import Loaded, printable
 from trainbench.results.knee import knee
+from trainbench.results.outcome import steady
 from trainbench.results.record import Result
 
 # Settings that move no figure or that a series runs along; then those that the record has once resolved.
@@ -37,6 +38,7 @@ class Run:
     Attributes:
       series: the name of its series, as short as it can be among the results at hand.
       name: the series with the batch size.
+      label: the name, with the time or more where other results at hand have the same name.
       per_device: the name without the number of devices, for what scales over them.
     """
 
@@ -44,16 +46,19 @@ class Run:
     result: Result
     series: str
     name: str
+    label: str
     per_device: str
 
 
 @dataclass(frozen=True)
 class Point:
-    """The usable results of one series at one batch size.
+    """The usable results of one series at one batch size: the steady ones where there are any.
 
     Attributes:
       rate: samples per second, the median where there are several.
       low, high: the ends of the 95 % interval of a single result; the lowest and the highest rate of several.
+      steady: whether `runs` were.
+      passed_over: how many results are not in `runs`, being not steady.
     """
 
     batch: int
@@ -61,6 +66,8 @@ class Point:
     low: float
     high: float
     runs: tuple[Run, ...]
+    steady: bool = True
+    passed_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,8 @@ class Series:
     """Points by ascending batch size, at least one, of one unit.
 
     Attributes:
-      best, knee: batch sizes: of the highest rate, and the smallest that comes near it.
+      best, knee: batch sizes: of the highest rate, and the smallest that comes near it, among the points that
+        are steady where any is.
       out_of_memory: batch sizes that were tried and did not fit.
       measured: False for a forecast.
     """
@@ -81,6 +89,10 @@ class Series:
     out_of_memory: tuple[int, ...] = ()
     measured: bool = True
 
+    def at(self, batch: int) -> Point:
+        """The point of this batch size."""
+        return next(point for point in self.points if point.batch == batch)
+
 
 def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
     """The results with their names, the newest first."""
@@ -90,7 +102,8 @@ def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
     words = [_words(one, telling) for one in parts]
     names = _lines(one.values() for one in words)
     per_device = _lines([word for key, word in one.items() if key != _DEVICES] for one in words)
-    return tuple(map(_run, newest, names, per_device))
+    found = list(map(_run, newest, names, per_device))
+    return tuple(_labelled(found))
 
 
 def series(found: Sequence[Run]) -> tuple[Series, ...]:
@@ -105,6 +118,28 @@ def series(found: Sequence[Run]) -> tuple[Series, ...]:
             refused[run.series].add(size)
     made = [_series(*key, points, refused[key[0]]) for key, points in by_name.items()]
     return tuple(sorted(made, key=_length, reverse=True))
+
+
+def steadiest(found: Sequence[Run]) -> tuple[Run, ...]:
+    """Those that were steady where there are any, else all."""
+    return tuple(run for run in found if steady(run.result)) or tuple(found)
+
+
+def _labelled(found: Sequence[Run]) -> Iterator[Run]:
+    """The runs with labels that tell those of one name apart: by their start, else by their directory."""
+    names = Counter(run.name for run in found)
+    times = Counter((run.name, _started(run)) for run in found)
+    for run in found:
+        if names[run.name] == 1:
+            yield run
+        elif times[run.name, _started(run)] == 1:
+            yield replace(run, label=f"{run.name} · {_started(run)}")
+        else:
+            yield replace(run, label=f"{run.name} · {printable(run.file.absolute().parent.name)}")
+
+
+def _started(run: Run) -> str:
+    return f"{run.result.created_utc:%m-%d %H:%M:%S}"
 
 
 def _age(one: Loaded) -> tuple[Any, str]:
@@ -200,21 +235,22 @@ def _lines(names: Iterable[Iterable[str]]) -> list[str]:
 def _run(one: Loaded, name: str, per_device: str) -> Run:
     size = facts.batch(one.result)
     batch = f" · batch {size:,}" if size else ""
-    return Run(one.file, one.result, name, name + batch, per_device + batch)
+    return Run(one.file, one.result, name, name + batch, name + batch, per_device + batch)
 
 
 def _series(name: str, unit: str, by_batch: Mapping[int, Sequence[Run]], refused: set[int]) -> Series:
     points = tuple(_point(size, by_batch[size]) for size in sorted(by_batch))
-    rates = {point.batch: point.rate for point in points}
+    sure = [point for point in points if point.steady] or points
+    rates = {point.batch: point.rate for point in sure}
+    sizes = {point.batch for point in points}
     best = max(rates, key=rates.__getitem__)
     measured = all(facts.measured(run.result) for point in points for run in point.runs)
-    return Series(name, unit, points, best, knee(rates), tuple(sorted(refused - set(rates))), measured)
+    return Series(name, unit, points, best, knee(rates), tuple(sorted(refused - sizes)), measured)
 
 
 def _point(size: int, found: Sequence[Run]) -> Point:
-    rates = [value for run in found if (value := facts.rate(run.result)) is not None]
-    if len(found) == 1:
-        low, high = facts.ends(found[0].result)
-    else:
-        low, high = min(rates), max(rates)
-    return Point(size, median(rates), low, high, tuple(found))
+    chosen = steadiest(found)
+    rates = [value for run in chosen if (value := facts.rate(run.result)) is not None]
+    low, high = facts.ends(chosen[0].result) if len(chosen) == 1 else (min(rates), max(rates))
+    is_steady = all(steady(run.result) for run in chosen)
+    return Point(size, median(rates), low, high, chosen, is_steady, len(found) - len(chosen))

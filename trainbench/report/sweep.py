@@ -33,8 +33,8 @@ _TIED = "~"
 def sweep_table(rows: Sequence[Row], width: int = _WIDTH) -> str:
     """The table as plain text of at most `width` columns, without escape codes; then notes, then the legend.
 
-    The best point has the highest samples/s among those that are ok; points whose 95 % interval overlaps its
-    interval are marked too, as the sweep cannot tell them apart. Samples of different units are not ranked.
+    The best point of a model has the highest samples/s among those that are ok, and steady if any is; points
+    whose 95 % interval overlaps its interval are marked too, as the sweep cannot tell them apart.
     """
     marks = _marks([row.result for row in rows])
     table = grid()
@@ -50,6 +50,17 @@ def sweep_table(rows: Sequence[Row], width: int = _WIDTH) -> str:
     return "\n".join([*lines, *_notes(rows), *_legend(marks)])
 
 
+def told(row: Row) -> str:
+    """One line on how a point ended: its rate with the interval, or why there is none."""
+    if row.result is None:
+        return f"failed: {row.note}"
+    if row.result.throughput is None:
+        return row.result.status
+    rate, interval, *_ = figures(row.result)
+    steady = "" if row.result.status == "ok" and _steady(row.result) else f", {facts.status(row.result)}"
+    return f"{rate} {facts.unit(row.result)}/s ± {interval}{steady}"
+
+
 def _plain(table: Table, width: int) -> str:
     """The rendered table; its console believes in no terminal, whatever the environment says."""
     console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
@@ -63,14 +74,21 @@ def _common_unit(rows: Sequence[Row]) -> str:
     return found.pop() if len(found) == 1 else "samples"
 
 
-def best_line(rows: Sequence[Row]) -> str:
-    """The best point and, where batch sizes were varied, the knee; empty where none can be ranked."""
-    ranked = _ranked([row.result for row in rows])
-    if not ranked:
-        return ""
+def best_lines(rows: Sequence[Row]) -> list[str]:
+    """For each model its best point and, where batch sizes were varied, the knee; only what can be ranked."""
+    groups = _ranked([row.result for row in rows])
+    return [
+        _best_line(ranked, rows, name=model if len(groups) > 1 else "") for model, ranked in groups.items()
+    ]
+
+
+def _best_line(ranked: Sequence[Result], rows: Sequence[Row], name: str) -> str:
     best = max(ranked, key=_rate)
     label = next(row.label for row in rows if row.result is best)
-    line = f"best: {label}, {number(_rate(best))} {facts.unit(best)}/s"
+    unsteady = "" if _steady(best) else ", not steady"
+    whose = f" for {name}" if name else ""
+    whose = f" for {name}" if name else ""
+    line = f"best{whose}: {label}, {number(_rate(best))} {facts.unit(best)}/s{unsteady}"
     rates = {
         facts.batch(result) or 0: _rate(result) for result in ranked if _otherwise(result) == _otherwise(best)
     }
@@ -85,27 +103,34 @@ def _otherwise(result: Result) -> dict[str, JsonValue]:
     return {key: value for key, value in result.config.items() if key != "batch_size"}
 
 
-def _ranked(results: Sequence[Result | None]) -> list[Result]:
-    """Those that ended well, if there are several and their samples are of one kind."""
-    ranked = [result for result in results if result and result.status == "ok" and result.throughput]
-    comparable = len({facts.unit(result) for result in ranked if result.workload}) == 1
-    return ranked if len(ranked) > 1 and comparable else []
+def _ranked(results: Sequence[Result | None]) -> dict[str, list[Result]]:
+    """By model those that ended well, if there are several: the steady ones, or all where none is steady."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result and result.status == "ok" and result.throughput and result.workload:
+            groups.setdefault(result.workload.model, []).append(result)
+    steady = {model: [one for one in found if _steady(one)] for model, found in groups.items()}
+    return {model: steady[model] or found for model, found in groups.items() if len(found) > 1}
 
 
 def _marks(results: Sequence[Result | None]) -> list[str]:
-    """A mark for each point: best, as good within the intervals, or neither."""
-    ranked = _ranked(results)
-    if not ranked:
-        return [""] * len(results)
-    best = max(ranked, key=_rate)
-    floor = facts.ends(best)[0]
-    return [_mark(result, best, floor) if result in ranked else "" for result in results]
+    """A mark for each point: best of its model, as good within the intervals, or neither."""
+    marks: dict[int, str] = {}
+    for ranked in _ranked(results).values():
+        best = max(ranked, key=_rate)
+        floor = facts.ends(best)[0]
+        marks |= {id(one): _mark(one, best, floor) for one in ranked}
+    return [marks.get(id(result), "") for result in results]
 
 
-def _mark(result: Result | None, best: Result, floor: float) -> str:
+def _mark(result: Result, best: Result, floor: float) -> str:
     if result is best:
         return _BEST
-    return _TIED if result is not None and facts.ends(result)[1] >= floor else ""
+    return _TIED if facts.ends(result)[1] >= floor else ""
+
+
+def _steady(result: Result) -> bool:
+    return facts.status(result) != "not steady"
 
 
 def _rate(result: Result) -> float:
@@ -128,6 +153,6 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _legend(marks: Sequence[str]) -> list[str]:
-    parts = [f"{_BEST} best"] if _BEST in marks else []
+    parts = [f"{_BEST} best of its model"] if _BEST in marks else []
     parts += [f"{_TIED} its 95 % interval overlaps the best one's"] if _TIED in marks else []
     return ["; ".join(parts)] if parts else []

@@ -105,7 +105,7 @@ def _merged(several: Iterable[dict[object, _Candidate]]) -> dict[object, _Candid
 
 
 def _at(path: Path, skipped: list[Skipped]) -> Iterator[_Candidate]:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's, False for a name that is too long
         yield from _below(path, skipped)
     elif os.path.lexists(path):
         yield _Candidate(path, expected=True)

@@ -26,6 +26,12 @@ _KINDS: dict[Any, Kind] = {
     AwareDatetime: "time",
 }
 
+# Of the table alone, not the record: name, type, unit, scope, what it says.
+TABLES_OWN = (
+    ("file", "text", "", "", "the result's file"),
+    ("outcome", "text", "", "run", "status, kind and steadiness in one: ok, not steady, forecast, oom, ..."),
+)
+
 # The first that the end of a name fits; a part of a section has the unit of the section where it names none.
 _UNITS = (
     (r"samples_per_s(_ci95)?_(low|high)|samples_per_s", "samples/s"),

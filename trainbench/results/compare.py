@@ -2,20 +2,29 @@
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from trainbench.errors import ExitCode
 from trainbench.measure.series import MATERIAL_FRACTION
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.results import compare_environment as environment
 from trainbench.results import compare_statistics as tests
-from trainbench.results.compare_metrics import METRICS, SPEED, THRESHOLD, Metric, stall_bounds, step_times_s
+from trainbench.results import compare_warnings
+from trainbench.results.compare_metrics import (
+    METRICS,
+    SPEED,
+    THRESHOLD,
+    Metric,
+    loss_curve,
+    stall_bounds,
+    step_times_s,
+)
 from trainbench.results.compare_pairs import Pair, Side
 from trainbench.results.record import Result
 
 BROKEN = ("oom", "failed", "invalid")
+_NO_BLOCK = "was interrupted before any block was complete"
 
 # unclear: neither a change nor its absence could be shown. shown: not judged. changed: another program.
 Verdict = Literal["regression", "improvement", "same", "unclear", "shown", "changed"]
@@ -29,7 +38,7 @@ class Judged:
       base, new: the middle of the runs of a side; None where no run has it.
       interval: of the ratio new / base, at the level that the verdict is made at.
       detectable: the smallest change, as a fraction, that would have been declared nearly always.
-      reason: why it isn't judged, or what the verdict rests on.
+      reason: why it isn't judged, or what the values rest on.
     """
 
     metric: Metric
@@ -42,8 +51,9 @@ class Judged:
 
     @property
     def ratio(self) -> float | None:
-        """new / base; None where one is missing or 0."""
-        return self.new / self.base if self.new is not None and self.base else None
+        """new / base; None where one is missing or base is 0, or next to it."""
+        ratio = self.new / self.base if self.new is not None and self.base else math.inf
+        return ratio if math.isfinite(ratio) else None
 
 
 @dataclass(frozen=True)
@@ -85,38 +95,33 @@ class _Level:
     threshold: float
 
 
+# Of one pair: the tested difference of each metric; None where there is nothing to test with.
+_Differences = Mapping[Metric, tests.Difference | None]
+
+
 def compare(pairs: Sequence[Pair], threshold: float = THRESHOLD) -> tuple[Compared, ...]:
     """Each pair judged; all tests together give a false alarm in at most `FALSE_ALARMS` of comparisons.
 
     Args:
       threshold: the least change that counts, as a fraction, for metrics without one of their own.
     """
-    level = _Level(tests.FALSE_ALARMS / max(1, _count_tests(pairs)), threshold)
-    return tuple(_compare(pair, level) for pair in pairs)
+    differences = [{metric: _difference(metric, pair) for metric in METRICS} for pair in pairs]
+    count = sum(one is not None for of_pair in differences for one in of_pair.values())
+    level = _Level(tests.FALSE_ALARMS / max(1, count), threshold)
+    return tuple(_compare(pair, of_pair, level) for pair, of_pair in zip(pairs, differences, strict=True))
 
 
-def exit_code(compared: Sequence[Compared]) -> ExitCode:
-    """1 for a regression, 2 when nothing could be judged, else 0."""
-    if any(one.regressed for one in compared):
-        return ExitCode.FAILED_CHECK
-    return ExitCode.OK if any(one.verdicts for one in compared) else ExitCode.USER_ERROR
-
-
-def _count_tests(pairs: Sequence[Pair]) -> int:
-    found = [_difference(metric, pair) for pair in pairs for metric in METRICS]
-    return sum(difference is not None for difference in found)
-
-
-def _compare(pair: Pair, level: _Level) -> Compared:
-    judged = tuple(_judge(metric, pair, level) for metric in METRICS)
+def _compare(pair: Pair, differences: _Differences, level: _Level) -> Compared:
+    judged = tuple(_judge(metric, pair, difference, level) for metric, difference in differences.items())
     status, reason = _status(pair)
-    warnings = [*_program_warnings(judged), *_run_warnings(pair), *environment.mixed(pair)]
-    return Compared(pair, judged, status, reason, tuple(environment.differences(pair)), tuple(warnings))
-
-
-def _usable(side: Side) -> list[Result]:
-    """The runs whose numbers may be believed; one that was interrupted has the blocks that were complete."""
-    return [result for result in side.results if result.status in ("ok", "interrupted")]
+    some = [f"some runs broke. {reason}"] if status == "shown" and reason else []
+    changed = [
+        f"another program ran: {one.metric.name} {one.base:,.6g} → {one.new:,.6g}"
+        for one in judged
+        if one.verdict == "changed"
+    ]
+    warnings = (*some, *changed, *compare_warnings.of_runs(pair), *environment.mixed(pair))
+    return Compared(pair, judged, status, reason, tuple(environment.differences(pair)), warnings)
 
 
 def _status(pair: Pair) -> tuple[Verdict, str]:
@@ -125,10 +130,11 @@ def _status(pair: Pair) -> tuple[Verdict, str]:
     if new and not base:
         return "regression", f"NEW {new}"
     if base and not new:
-        return "improvement", f"BASE {base}"
+        got_there = bool(pair.new.measured)
+        return ("improvement", f"BASE {base}") if got_there else ("unclear", f"BASE {base}; NEW {_NO_BLOCK}")
     if not base:
         return "shown", ""
-    if _usable(pair.base) and _usable(pair.new):
+    if pair.base.measured and pair.new.measured:
         return "shown", f"BASE {base}; NEW {new}"
     alike = {run.status for run in pair.base.results} == {run.status for run in pair.new.results}
     return ("same" if alike else "unclear"), f"both broke. BASE {base}; NEW {new}"
@@ -144,11 +150,13 @@ def _broken(side: Side) -> str:
     return words[0] if count == 1 else f"{words[0]} ({len(words)} of {count} runs)"
 
 
-def _judge(metric: Metric, pair: Pair, level: _Level) -> Judged:
+def _judge(metric: Metric, pair: Pair, difference: tests.Difference | None, level: _Level) -> Judged:
     base, new = (_values(metric, side) for side in (pair.base, pair.new))
     known = Judged(metric, _middle(metric, base), _middle(metric, new), "shown")
+    if metric.test == "curve":
+        return _of_curves(metric, pair)
     if known.base is None or known.new is None:
-        return known
+        return _as(known, "shown", _unmeasured(pair))
     match metric.test:
         case "shown":
             return known
@@ -157,10 +165,30 @@ def _judge(metric: Metric, pair: Pair, level: _Level) -> Judged:
         case "exact":
             return _exact(known, level)
         case "bounds":
-            return _bounds(known, pair)
+            return _bounds(known, pair, level)
         case "blocks" | "repeats":
-            difference = _difference(metric, pair)
             return _tested(known, difference, level) if difference else _as(known, "shown", _untested(metric))
+
+
+def _unmeasured(pair: Pair) -> str:
+    """Why a side has no numbers, where its runs were stopped too early; else empty."""
+    for label, side in (("BASE", pair.base), ("NEW", pair.new)):
+        if not side.measured and any(run.status == "interrupted" for run in side.results):
+            return f"not judged: {label} {_NO_BLOCK}"
+    return ""
+
+
+def _of_curves(metric: Metric, pair: Pair) -> Judged:
+    """The loss at the last step that every curve has: one that warmed up longer has learnt for longer."""
+    sides = [[curve for run in side.measured if (curve := loss_curve(run))] for side in (pair.base, pair.new)]
+    if not all(sides):
+        return Judged(metric, None, None, "shown")
+    shared = set.intersection(*(set(curve) for side in sides for curve in side))
+    if not shared:
+        return Judged(metric, None, None, "shown")
+    step = max(shared)
+    base, new = (statistics.median(curve[step] for curve in side) for side in sides)
+    return Judged(metric, base, new, "shown", reason=f"at step {step:,}")
 
 
 def _middle(metric: Metric, values: Sequence[float]) -> float | None:
@@ -168,11 +196,19 @@ def _middle(metric: Metric, values: Sequence[float]) -> float | None:
     if not values:
         return None
     logarithmic = metric.test in ("blocks", "repeats") and min(values) > 0
-    return statistics.geometric_mean(values) if logarithmic else statistics.median(values)
+    middle = statistics.geometric_mean(values) if logarithmic else statistics.median(values)
+    return middle if math.isfinite(middle) else None
 
 
 def _values(metric: Metric, side: Side) -> list[float]:
-    return [value for result in _usable(side) if (value := metric.read(result)) is not None]
+    """The metric in each run that has it."""
+    return [value for result in side.measured if (value := _read(metric, result)) is not None]
+
+
+def _read(metric: Metric, result: Result) -> float | None:
+    """None also for a speed that no number holds, as that of a step of next to no time."""
+    value = metric.read(result)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _as(judged: Judged, verdict: Verdict, reason: str = "") -> Judged:
@@ -202,13 +238,13 @@ def _difference(metric: Metric, pair: Pair) -> tests.Difference | None:
 def _of_blocks(metric: Metric, pair: Pair) -> tests.Difference | None:
     """One run a side: the spread of step times gives that of samples/s."""
     ran = [
-        next(run for run in _usable(side) if metric.read(run) is not None) for side in (pair.base, pair.new)
+        next(run for run in side.measured if _read(metric, run) is not None) for side in (pair.base, pair.new)
     ]
     slower = tests.of_two_runs(*(step_times_s(run) for run in ran))
-    base, new = (metric.read(run) for run in ran)
+    base, new = (_read(metric, run) for run in ran)
     if slower is None or not base or not new:
         return None
-    return tests.Difference(math.log(new / base), slower.error, slower.degrees, slower.calibration)
+    return replace(slower, log_ratio=math.log(new / base))
 
 
 def _tested(known: Judged, difference: tests.Difference, level: _Level) -> Judged:
@@ -241,52 +277,16 @@ def _exact(known: Judged, level: _Level) -> Judged:
     return _as(known, _direction(known.metric, change) if material else "same")
 
 
-def _bounds(known: Judged, pair: Pair) -> Judged:
+def _bounds(known: Judged, pair: Pair, level: _Level) -> Judged:
     """Apart by more than the threshold, or not told from each other."""
-    sides = [stall_bounds([run for run in _usable(side) if run.input]) for side in (pair.base, pair.new)]
+    sides = [stall_bounds([run for run in side.measured if run.input]) for side in (pair.base, pair.new)]
     base, new = sides
     if base is None or new is None:
         return _as(known, "shown")
-    apart = known.metric.threshold or THRESHOLD
+    apart = _threshold(known.metric, level)
     if new[0] > base[1] + apart:
         return _as(known, _direction(known.metric, 1))
     if base[0] > new[1] + apart:
         return _as(known, _direction(known.metric, -1))
     near = max(base[1], new[1]) - min(base[0], new[0]) <= MATERIAL_FRACTION
     return _as(known, "same" if near else "unclear")
-
-
-def _program_warnings(judged: Sequence[Judged]) -> list[str]:
-    return [
-        f"another program ran: {one.metric.name} {one.base:,.6g} → {one.new:,.6g}"
-        for one in judged
-        if one.verdict == "changed"
-    ]
-
-
-def _run_warnings(pair: Pair) -> list[str]:
-    found = ["ON DIFFERENT CHIPS: this compares the machines too"] if pair.across_chips else []
-    for label, side in (("BASE", pair.base), ("NEW", pair.new)):
-        doubts = [_doubt(result) for result in _usable(side)]
-        for doubt in dict.fromkeys(text for text in doubts if text):
-            count = f" ({doubts.count(doubt)} of {len(doubts)} runs)" if len(doubts) > 1 else ""
-            found.append(f"{label} {doubt}{count}")
-    shared = {run.id for run in pair.base.results} & {run.id for run in pair.new.results}
-    if shared:
-        found.append(f"the same run is on both sides: {', '.join(sorted(shared))}")
-    return found
-
-
-def _doubt(result: Result) -> str:
-    """The first thing that speaks against a run's times; empty when nothing does."""
-    timing = result.timing
-    if timing is None:
-        return ""
-    if result.status == "interrupted":
-        return "was interrupted: only the complete blocks count"
-    if not timing.steady:
-        return "was not steady"
-    if abs(timing.drift_fraction or 0) > MATERIAL_FRACTION:
-        return f"drifts by more than {MATERIAL_FRACTION:.0%} over its window"
-    few = len(timing.block_s) < MIN_BLOCKS_FOR_INTERVAL
-    return f"has fewer than {MIN_BLOCKS_FOR_INTERVAL} blocks" if few else ""

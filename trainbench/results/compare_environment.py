@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
-from trainbench.results.compare_pairs import Pair, chip, settled, work_of
+from trainbench.results.compare_pairs import Pair, chip, settled, work_of, written
 from trainbench.results.record import Result
 
 _SOFTWARE = ("python", "jax", "jaxlib", "flax", "optax", "libtpu", "trainbench")
@@ -27,7 +26,7 @@ def differences(pair: Pair) -> list[str]:
     if not base or not new:
         return []
     lines = [f"{name} {ours} → {theirs}" for name, ours, theirs in _facts(base, new) if ours != theirs]
-    return [*_work(base, new), *lines, *_settings(base, new)]
+    return [*_work(base, new), *lines, *settings(base, new)]
 
 
 def mixed(pair: Pair) -> list[str]:
@@ -110,7 +109,6 @@ def _compiler_options(result: Result) -> str | None:
 _FACTS: dict[str, Callable[[Result], str | None]] = {
     "chip": chip,
     "device kind": _hardware("device_kind"),
-    "devices": _hardware("device_count"),
     "processes": _hardware("process_count"),
     **{name: _software(name) for name in _SOFTWARE},
     "commit": _commit,
@@ -139,7 +137,7 @@ def _shown(value: str | None) -> str:
     return "none" if value is None else value
 
 
-def _settings(base: Iterable[Result], new: Iterable[Result]) -> Iterator[str]:
+def settings(base: Iterable[Result], new: Iterable[Result]) -> Iterator[str]:
     """Settings that differ, as far as both sides have them and nothing says it better."""
     ours, theirs = _all_settings(base), _all_settings(new)
     for key in ours:
@@ -151,12 +149,8 @@ def _all_settings(side: Iterable[Result]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for result in side:
         for key, value in settled(result).items():
-            found.setdefault(key, set()).add(_written(value))
+            found.setdefault(key, set()).add(written(value))
     return {key: sorted(values) for key, values in found.items()}
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _work(base: Iterable[Result], new: Iterable[Result]) -> list[str]:

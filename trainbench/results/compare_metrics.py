@@ -18,7 +18,8 @@ Better = Literal["higher", "lower"]
 # bounds: the record's own bounds have to lie apart by the threshold.
 # identity: a change means that another program ran; warned of.
 # shown: only shown.
-Test = Literal["blocks", "exact", "repeats", "bounds", "identity", "shown"]
+# curve: shown, at the last step that all runs have.
+Test = Literal["blocks", "exact", "repeats", "bounds", "identity", "shown", "curve"]
 Unit = Literal["samples_per_s", "bytes", "seconds", "fraction", "flops", "count", "plain"]
 
 # The least change that counts, unless the user sets another; compile times are less steady than steps.
@@ -81,11 +82,7 @@ def _compiled(result: Result) -> float | None:
 
 
 def _compile_time(result: Result) -> float | None:
-    """Seconds to trace, lower and compile; None from the cache, which says nothing about the compiler."""
-    stages = result.compile
-    if stages is None or stages.compile_s is None or stages.cache == "hit":
-        return None
-    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s
+    return result.compile.fresh_s if result.compile else None
 
 
 def _dispatch(result: Result) -> float | None:
@@ -107,6 +104,11 @@ def stall_bounds(results: Sequence[Result]) -> tuple[float, float] | None:
 
 def _held_out(result: Result) -> float | None:
     return result.evaluation.value if result.evaluation else None
+
+
+def loss_curve(result: Result) -> dict[int, float]:
+    """The finite training losses that were fetched, by step."""
+    return {step: loss for step, loss in result.loss.curve if loss is not None} if result.loss else {}
 
 
 def _loss(result: Result) -> float | None:
@@ -139,7 +141,7 @@ METRICS = (
     Metric("input stall", "fraction", "bounds", _stall, threshold=THRESHOLD),
     Metric("host dispatch", "seconds", "shown", _dispatch),
     Metric("MFU", "fraction", "shown", _mfu, "higher"),
-    Metric("last loss", "plain", "shown", _loss),
+    Metric("loss", "plain", "curve", _loss),
     Metric("held-out accuracy", "fraction", "shown", _held_out, "higher"),
     Metric("FLOPs per sample", "flops", "identity", _flops),
     Metric("FLOPs in the program", "flops", "identity", _program_flops),

@@ -1,6 +1,7 @@
 """Which runs of two collections are the same benchmark, and may be set side by side."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,17 @@ from trainbench.results.record import Result
 
 # Words in the configuration that leave the value to the program; it stands in `autos` then.
 LEFT_OPEN = ("default", "auto", "best")
+
+# Settings in which the repeats of one benchmark may differ: how long, from which random numbers, from where.
+_OF_THE_REPEAT = re.compile(
+    r"seed|trace|steps|warmup|measure\..*|reproduce|price_per_hour|reference\..*"
+    r"|data\.(dir|manual_dir|download)|model\.optimizer_reason"
+)
+# Settings that `Work` says better, as it has what became of them.
+_OF_THE_WORK = re.compile(
+    r"input|steps_per_call|gradient_accumulation|precision\..*|(model\.)?(batch_size|image_size|sequence_length)"
+    r"|(model|optimizer|data)\.name|model\.family"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Work:
         return [
             f"{name.replace('_', ' ')} {_word(ours[name])} → {_word(theirs[name])}"
             for name in ours
-            if ours[name] != theirs[name] and name not in ("architecture", "device_count")
+            if ours[name] != theirs[name] and name != "architecture"
         ]
 
 
@@ -57,15 +69,31 @@ class Side:
     def results(self) -> tuple[Result, ...]:
         return tuple(run.result for run in self.runs)
 
+    @property
+    def measured(self) -> tuple[Result, ...]:
+        """The runs whose numbers may be believed: one that was interrupted if it has complete blocks."""
+        return tuple(
+            result
+            for result in self.results
+            if result.status == "ok"
+            or (result.status == "interrupted" and result.timing and result.timing.block_s)
+        )
+
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sides to compare. `in_turn`: run i of one side was measured next to run i of the other."""
+    """Two sides to compare.
+
+    Attributes:
+      in_turn: run i of one side was measured next to run i of the other.
+      settings: what tells it from other pairs of the same work, as "optimizer.b1 0.9".
+    """
 
     base: Side
     new: Side
     across_chips: bool = False
     in_turn: bool = False
+    settings: tuple[str, ...] = ()
 
     @property
     def work(self) -> Work | None:
@@ -149,6 +177,11 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def written(value: Any) -> str:
+    """A setting as text: itself, or JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
 def chip(result: Result) -> str | None:
     """The chip's name, or the device kind of one that is in no table; None where it is not known."""
     return (result.hardware.chip or result.hardware.device_kind) if result.hardware else None
@@ -157,8 +190,9 @@ def chip(result: Result) -> str | None:
 def pair(base: Sequence[Loaded], new: Sequence[Loaded]) -> Pairing:
     """Runs of the same work on the same chip; several of them on a side are repeats.
 
-    Across chips only if nothing pairs within one. A run that ended before its work was known belongs to those
-    of the same configuration.
+    Where the runs of a side differ in a setting, as in a sweep over it, they are no repeats: those of the
+    same setting pair. Across chips only if nothing pairs within one. A run that ended before its work was
+    known belongs to those of the same configuration.
     """
     known = {_configuration(run.result): _place(run.result) for run in (*base, *new) if work_of(run.result)}
     sides = [(_Placed(run, _place(run.result, known)) for run in runs) for runs in (base, new)]
@@ -190,17 +224,61 @@ def _place(result: Result, known: Mapping[str, Place | None] | None = None) -> P
 
 
 def _configuration(result: Result) -> str:
-    return json.dumps([result.kind, result.config], sort_keys=True)
+    leaves = {key: value for key, value in flattened(result.config) if not _OF_THE_REPEAT.fullmatch(key)}
+    return json.dumps([result.kind, leaves], sort_keys=True)
 
 
 def _matched(
     base: Sequence[_Placed], new: Sequence[_Placed], *, across_chips: bool = False
 ) -> Iterator[Pair]:
     bases, news = _grouped(base), _grouped(new)
+    alike: dict[Work | str, list[Place]] = defaultdict(list)
+    for place in news:
+        alike[place[0]].append(place)
     for place, runs in bases.items():
-        others = [there for there in news if there[0] == place[0] and (across_chips or there == place)]
+        others = alike[place[0]] if across_chips else [place] if place in news else []
         for there in others:
-            yield Pair(Side(tuple(runs)), Side(tuple(news[there])), across_chips)
+            yield from _by_settings(runs, news[there], across_chips)
+
+
+def _by_settings(base: Sequence[Loaded], new: Sequence[Loaded], across_chips: bool) -> Iterator[Pair]:
+    """The pairs of two sides of the same work: one, unless a setting differs within a side."""
+    told = [[_settings(run.result) for run in side] for side in (base, new)]
+    varying = sorted({key for side in told for key in _varying(side)})
+    bases, news = (
+        _grouped_by(side, settings, varying) for side, settings in zip((base, new), told, strict=True)
+    )
+    for values, runs in bases.items():
+        if values in news:
+            words = tuple(f"{key} {value}" for key, value in zip(varying, values, strict=True))
+            yield Pair(Side(tuple(runs)), Side(tuple(news[values])), across_chips, settings=words)
+
+
+def _settings(result: Result) -> dict[str, str]:
+    """What was asked for beyond what `Work` has, by dotted key."""
+    return {
+        key: written(value)
+        for key, value in settled(result).items()
+        if not (_OF_THE_REPEAT.fullmatch(key) or _OF_THE_WORK.fullmatch(key))
+    }
+
+
+def _varying(side: Sequence[Mapping[str, str]]) -> set[str]:
+    """Keys that runs of one side have with different values; a key that an older run lacks tells nothing."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for settings in side:
+        for key, value in settings.items():
+            values[key].add(value)
+    return {key for key, found in values.items() if len(found) > 1}
+
+
+def _grouped_by(
+    runs: Sequence[Loaded], settings: Sequence[Mapping[str, str]], keys: Sequence[str]
+) -> dict[tuple[str, ...], list[Loaded]]:
+    groups: dict[tuple[str, ...], list[Loaded]] = defaultdict(list)
+    for run, found in zip(runs, settings, strict=True):
+        groups[tuple(found.get(key, "unknown") for key in keys)].append(run)
+    return groups
 
 
 def _grouped(placed: Sequence[_Placed]) -> dict[Place, list[Loaded]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainbench.results.collect import printable
+from trainbench.results.compare_pairs import work_of
+from trainbench.results.outcome import NOT_STEADY, outcome, steady
 from trainbench.results.record import Result
 
 Format = Literal["github", "github-smaller", "bencher"]
@@ -33,13 +35,19 @@ class _Measure:
 def dashboard(results: Iterable[Result], form: Format) -> Any:
     """What is written as JSON: the figures of the runs that are ok, of each benchmark the newest run's.
 
-    Empty where there is no such run.
+    Runs that were not steady are none of them, as a dashboard can't say so. Empty where there is no such run.
     """
-    newest = {_name(one): one for one in sorted(results, key=_started) if one.status == "ok" and one.workload}
+    known = [one for one in results if one.status == "ok" and one.workload and steady(one)]
+    newest = {_name(one): one for one in sorted(known, key=_started)}
     if form == "bencher":
         return {name: dict(_bencher(one)) for name, one in newest.items()}
     more = form == "github"
     return [entry for name, one in newest.items() for entry in _github(name, one, more_is_better=more)]
+
+
+def passed_over(results: Iterable[Result]) -> int:
+    """How many runs are on no dashboard for nothing but that they were not steady."""
+    return sum(outcome(one) == NOT_STEADY and one.workload is not None for one in results)
 
 
 def _started(result: Result) -> float:
@@ -48,11 +56,13 @@ def _started(result: Result) -> float:
 
 def _name(result: Result) -> str:
     """What was run where; the same from day to day, and another for each other benchmark."""
-    work, hardware = result.workload, result.hardware
+    work, hardware, ran = result.workload, result.hardware, work_of(result)
     assert work is not None
+    assert ran is not None
     parts = [
         "" if result.kind == "measured" else result.kind,
         work.model,
+        ran.architecture or "",
         work.precision,
         f"batch {work.batch_size}",
         f"in {work.gradient_accumulation} parts" if work.gradient_accumulation > 1 else "",
@@ -61,6 +71,7 @@ def _name(result: Result) -> str:
         work.optimizer,
         work.data,
         f"{result.input.mode} input" if result.input else "",
+        f"{ran.steps_per_call} steps a call" if (ran.steps_per_call or 1) > 1 else "",
         f"on {hardware.device_count} x {hardware.device_kind}" if hardware else "",
     ]
     return printable(" ".join(filter(None, parts)))[:_LONGEST_NAME]
@@ -103,11 +114,8 @@ def _step_time(result: Result) -> Figure | None:
 
 
 def _compile_time(result: Result) -> Figure | None:
-    """None from the cache, which says nothing of the compiler."""
-    stages = result.compile
-    if stages is None or stages.compile_s is None or stages.cache == "hit":
-        return None
-    return (stages.trace_s or 0) + (stages.lower_s or 0) + stages.compile_s, None
+    seconds = result.compile.fresh_s if result.compile else None
+    return None if seconds is None else (seconds, None)
 
 
 def _peak_memory(result: Result) -> Figure | None:

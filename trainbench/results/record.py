@@ -157,6 +157,13 @@ class Compile(Section):
     )
     donated: bool | None = Field(default=None, description="the state's buffers hold its successor")
 
+    @property
+    def fresh_s(self) -> float | None:
+        """Seconds to trace, lower and compile; None from the cache, which says nothing of the compiler."""
+        if self.compile_s is None or self.cache == "hit":
+            return None
+        return (self.trace_s or 0) + (self.lower_s or 0) + self.compile_s
+
 
 class StepTime(Section):
     """Seconds per optimizer step over the timed blocks."""

@@ -55,17 +55,25 @@ def write_whole(target: Path, content: bytes) -> Path:
 def write_asked_for(file: Path, content: bytes) -> Path:
     """The path of a file that the user named, after `content` is there, written as `write_whole` does.
 
+    A link stays a link; a device or a pipe is written into, as a rename would put a file in its place.
+
     Raises:
       UserError: it is a directory, can't be written, or the disk is full.
     """
     fix = "name a file that you may write"
-    if file.is_dir():
+    if os.path.isdir(file):
         raise UserError(f"{file} is a directory", allowed="the name of a file", fix=fix)
     try:
-        return write_whole(file, content)
+        if os.path.exists(file) and not os.path.isfile(file):
+            file.write_bytes(content)
+        else:
+            write_whole(Path(os.path.realpath(file)), content)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror or error}", fix=fix) from error
     except UserError as error:
         reason = getattr(error.__cause__, "strerror", None) or error.problem
         raise UserError(f"cannot write {file}: {reason}", fix=fix) from error
+    return file
 
 
 def check_writable(directory: Path) -> None:
@@ -87,6 +95,18 @@ def check_writable(directory: Path) -> None:
         _remove(temporary)
 
 
+def remove_empty(directory: Path) -> None:
+    """None; `directory` and those around it, below the working directory, are gone as far as empty."""
+    here = Path.cwd()
+    for path in (directory.absolute(), *directory.absolute().parents):
+        if path == here or path in here.parents:
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
 def set_aside(directory: Path) -> None:
     """Rename the result of an earlier run in `directory`, lest it be taken for that of the next one."""
     earlier = directory / RESULT_FILE
@@ -101,7 +121,7 @@ def read(path: Path) -> Result:
     Raises:
       UserError: no such file, not a result, damaged, or written by a newer trainbench.
     """
-    file = path / RESULT_FILE if path.is_dir() else path
+    file = path / RESULT_FILE if os.path.isdir(path) else path
     try:
         return decode.record(content(file))
     except FileNotFoundError as error:

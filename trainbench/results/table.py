@@ -1,8 +1,8 @@
 """A collection as one polars table: one row for each result, flat columns, unknown as null.
 
-Before the record's columns stands `file`; after them stand those of the configurations, `config.KEY`, with
-the key as one types it (`config.measure.steps`). Their values are text, as one key may hold 32 here and auto
-there.
+Before the record's columns stands `file`, beside its `status` stands `outcome`; after them stand those of the
+configurations, `config.KEY`, with the key as one types it (`config.measure.steps`). Their values are text, as
+one key may hold 32 here and auto there.
 """
 
 import json
@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from trainbench.results.collect import Collection, Loaded
 from trainbench.results.columns import Column, Kind, columns
+from trainbench.results.outcome import outcome
 
 _TYPES: dict[Kind, Any] = {
     "text": polars.String,
@@ -31,8 +32,10 @@ def frame(collection: Collection) -> polars.DataFrame:
     """The loaded results, one a row, in their order; what was skipped is not in it."""
     loaded = collection.loaded
     files = polars.Series("file", [_name(one) for one in loaded], polars.String)
+    outcomes = polars.Series("outcome", [outcome(one.result) for one in loaded], polars.String)
     record = [_series(column, [column.value(one.result) for one in loaded]) for column in columns()]
-    return polars.DataFrame([files, *record, *_configurations(loaded)])
+    beside = 1 + next(place for place, one in enumerate(record) if one.name == "status")
+    return polars.DataFrame([files, *record[:beside], outcomes, *record[beside:], *_configurations(loaded)])
 
 
 def _name(one: Loaded) -> str:

@@ -36,7 +36,7 @@ Results as a table, as logs, or for a dashboard. Several forms at once are fine;
   --jsonl FILE       the whole records, one a line
   --mlperf FILE      log lines in the format of mlperf_logging: not an MLPerf submission, not checked against
                      the rules of MLPerf
-  --dashboard FILE   figures to follow from day to day; of each benchmark the newest run that is ok
+  --dashboard FILE   figures to follow from day to day; of each benchmark the newest run that is ok and steady
   --dashboard-format github (default)  github-action-benchmark, tool customBiggerIsBetter: samples/s, MFU
                      github-smaller    ... customSmallerIsBetter: step time, compile time, memory
                      bencher           Bencher's Metric Format: all of them
@@ -147,6 +147,8 @@ def _content(form: str, found: Collection, options: argparse.Namespace) -> bytes
         return export_tables.csv(frame) if form == "csv" else export_tables.parquet(frame)
     results = [one.result for one in found.loaded]
     if form == "dashboard":
+        if unsteady := export_dashboard.passed_over(results):
+            print(f"not on the dashboard: {unsteady:,} not steady", file=sys.stderr)
         return _json(export_dashboard.dashboard(results, options.dashboard_format))
     if form == "mlperf":
         lines = [line for result in results for line in export_mlperf.lines(result)]
@@ -159,7 +161,7 @@ def _json(content: Any) -> bytes:
     if not content:
         raise UserError(
             "none of the results has a figure for a dashboard",
-            allowed="measurements and forecasts whose status is ok",
+            allowed="steady measurements, and forecasts, whose status is ok",
             fix="leave --dashboard out",
         )
     return (json.dumps(content, indent=2) + "\n").encode()
@@ -190,10 +192,10 @@ def _counted(found: Collection) -> str:
 
 def _columns() -> str:
     """The columns of the table, one a line."""
-    from trainbench.results.columns import columns
+    from trainbench.results.columns import TABLES_OWN, columns
 
     head = ("column", "type", "unit", "scope", "what it says")
-    rows = [head, ("file", "text", "", "", "the result's file"), *(_row(column) for column in columns())]
+    rows = [head, *TABLES_OWN, *(_row(column) for column in columns())]
     rows.append(("config.KEY", "text", "", "", "the configuration, a column for each key that a run has"))
     widths = [max(len(row[number]) for row in rows) for number in range(len(head) - 1)]
     return "\n".join(

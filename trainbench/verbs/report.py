@@ -1,6 +1,7 @@
 """`python -m trainbench report`: any results as one HTML page, as plots, or as text."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -33,10 +34,11 @@ def show(arguments: list[str]) -> int:
     """Write the report of the results below the given paths, or print it.
 
     Raises:
-      UserError: an unknown option, a path that is not there, no result below any, or a file that can't be
-        written.
+      UserError: an unknown option, a path that is not there, no result below any, or a page or plots that
+        can't be written.
     """
     options = _options(arguments)
+    _check(options)
     found = collect(options.paths)
     if not found.loaded:
         raise _nothing(found)
@@ -54,6 +56,21 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--images", type=path)
     parser.add_argument("--text", action="store_true")
     return parser.parse_intermixed_args(arguments)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """None; UserError where the page or the plots have no place, before anything is read."""
+    if options.images and options.images.exists() and not options.images.is_dir():
+        raise UserError(
+            f"{options.images} is a file", allowed="a directory for the plots", fix="--images plots"
+        )
+    for target in filter(None, (options.out, options.images)):
+        if not target.absolute().parent.is_dir():
+            raise UserError(
+                f"{target.parent} is no directory, so {target} cannot be written",
+                allowed="a place in a directory that exists",
+                fix=f"mkdir -p {shlex.quote(str(target.parent))}, or name another place",
+            )
 
 
 def _nothing(found: Collection) -> UserError:
@@ -80,12 +97,15 @@ def _write(found: Collection, options: argparse.Namespace) -> None:
     sections = document.sections(found)
     if options.out or not options.text:
         page = store.write_asked_for(options.out or _PAGE, document.page(sections).encode())
-        many = "file" if len(found.skipped) == 1 else "files"
-        left = f", {len(found.skipped)} {many} left out" if found.skipped else ""
-        print(f"{len(found.loaded):,} results{left}: {page}")
+        left = f", {_many(len(found.skipped), 'file')} left out" if found.skipped else ""
+        print(f"{_many(len(found.loaded), 'result')}{left}: {page}")
     if options.images:
         names = [
             store.write_asked_for(options.images / name, content)
             for name, content in images.images(document.plots(sections))
         ]
-        print(f"{len(names)} images in {options.images}")
+        print(f"{_many(len(names), 'image')} in {options.images}")
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -1,5 +1,6 @@
 """`python -m trainbench rerun`: run again what a result file describes, and compare."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,18 +10,19 @@ from pathlib import Path
 from trainbench.errors import ExitCode, UserError
 from trainbench.hardware import machine
 from trainbench.results import compare_environment, store
-from trainbench.results.collect import Loaded, printable
+from trainbench.results.collect import Loaded, collect, printable
 from trainbench.results.compare_pairs import Pair, Side, settled
 from trainbench.results.record import Result
 from trainbench.verbs import compare
 from trainbench.verbs.options import Parser, path
 
 _FIX = "python -m trainbench rerun RESULT [KEY=VALUE ...]"
-_OPTIONS = "RESULT, KEY=VALUE, --print, --threshold, --json, --markdown"
+_OPTIONS = "RESULT, KEY=VALUE, --print, --threshold, --strict, --json, --markdown"
+_SHOWN = 3
 _DIRECTORY_KEY = "hydra.run.dir"
 
 HELP = """\
-python -m trainbench rerun RESULT [KEY=VALUE ...] [--print] [--threshold 2%] [--json FILE] [--markdown FILE]
+python -m trainbench rerun RESULT [KEY=VALUE ...] [--print] [--threshold 2%] [--strict] [...]
 
 Run again what a result file describes, and compare. What was left to the program then (batch size, steps,
 input, ...) is fixed at what it chose. Exit code as of `compare`: 1 for a regression.
@@ -28,7 +30,7 @@ input, ...) is fixed at what it chose. Exit code as of `compare`: 1 for a regres
   RESULT             a result file, or the directory that holds result.json
   KEY=VALUE          changes something; hydra.run.dir=DIR says where the result goes (outputs/rerun/DATE/TIME)
   --print            print the command instead of running it
-  --threshold, --json, --markdown: as of `compare`
+  --threshold, --strict, --json, --markdown: as of `compare`
 
   python -m trainbench rerun results/cpu-2-cores/vit_tiny.json
   python -m trainbench rerun outputs/2026-01-02/03-04-05-678901 precision=fp32"""
@@ -41,17 +43,20 @@ def show(arguments: list[str]) -> int:
       UserError: no result, one that describes no benchmark, or overrides that can't be run.
     """
     parser = Parser(allowed=_OPTIONS, fix=_FIX)
-    parser.add_argument("result", type=path)
+    parser.add_argument("result", type=path, nargs="?")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--print", action="store_true")
     compare.add_output(parser)
     options = parser.parse_intermixed_args(arguments)
+    if options.result is None:
+        raise UserError("rerun needs a result", allowed=_OPTIONS, fix=_FIX)
     asked = compare.output(options)
     loaded = _read(options.result)
     overrides = command(loaded.result, options.overrides)
     if options.print:
         print(shlex.join(["python", "-m", "trainbench", *overrides]))
         return ExitCode.OK
+    _check(overrides)
     _tell(loaded, overrides)
     return _run(loaded, overrides, asked)
 
@@ -71,6 +76,18 @@ def command(result: Result, changes: Sequence[str] = ()) -> list[str]:
     return [*kept, *changes]
 
 
+def _check(overrides: Sequence[str]) -> None:
+    """None, where they make up something that may be run.
+
+    Raises:
+      UserError: they don't.
+    """
+    from trainbench import config, recompose
+
+    _, rest = _directory(overrides)
+    config.parse(recompose.compose(rest))
+
+
 def _named(override: str, changed: Sequence[str]) -> bool:
     """Whether a change is of this key, or of the group that it belongs to."""
     key = override.partition("=")[0]
@@ -78,6 +95,7 @@ def _named(override: str, changed: Sequence[str]) -> bool:
 
 
 def _read(file: Path) -> Loaded:
+    _check_holds_one(file)
     result = store.read(file)
     if result.kind != "measured":
         raise UserError(
@@ -92,6 +110,20 @@ def _read(file: Path) -> Loaded:
             fix=f"repeat its command: {printable(result.command)}",
         )
     return Loaded(file / store.RESULT_FILE if file.is_dir() else file, result)
+
+
+def _check_holds_one(directory: Path) -> None:
+    """None; UserError for a directory that has no result itself, but others below it."""
+    if not os.path.isdir(directory) or (directory / store.RESULT_FILE).exists():
+        return
+    found = [str(loaded.file) for loaded in collect([directory]).loaded]
+    if found:
+        more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise UserError(
+            printable(f"{directory} has no {store.RESULT_FILE} of its own"),
+            allowed=printable(f"below it: {', '.join(found[:_SHOWN])}{more}"),
+            fix=printable(f"python -m trainbench rerun {shlex.quote(found[0])}"),
+        )
 
 
 def _tell(loaded: Loaded, overrides: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from trainbench.report.series import Run
 MOST_RUNS = 12
 _MOST_BLOCKS = 300
 _FEWEST_BLOCKS = 3
+_LEAST_SPAN, _MARGIN = 1.0, 0.2  # per cent
 
 
 def section(found: Sequence[Run]) -> Section | None:
@@ -20,26 +21,32 @@ def section(found: Sequence[Run]) -> Section | None:
     Args:
       found: the newest first.
     """
-    timed = [run for run in found if facts.usable(run.result) and _enough(run)]
+    timed = [run for run in found if _enough(run)]
     if not timed:
         return None
     drawn = timed[:MOST_RUNS]
     several = f"the newest {len(drawn)} of {len(timed):,} runs" if len(timed) > len(drawn) else "every run"
+    others = facts.counted(run.result for run in found if not _enough(run))
+    left = f" Without enough blocks, or not brought to their end: {others}." if others else ""
     return Section(
         id="steps",
         title="Step time",
-        paragraphs=(f"Shown for {several} with at least {_FEWEST_BLOCKS} timed blocks; none is left out.",),
+        paragraphs=(
+            f"Shown for {several} with at least {_FEWEST_BLOCKS} timed blocks, whether or not they were "
+            f"steady.{left}",
+        ),
         plots=(_distribution(drawn), *(_blocks(place, run) for place, run in enumerate(drawn, 1))),
     )
 
 
 def _enough(run: Run) -> bool:
     times = facts.step_times_s(run.result)
-    return len(times) >= _FEWEST_BLOCKS and min(times) > 0 and _median(run) > 0
+    enough = facts.usable(run.result) and len(times) >= _FEWEST_BLOCKS
+    return enough and min(times) > 0 and _median(run) > 0
 
 
 def _name(place: int, run: Run) -> str:
-    return f"{place}. {run.name}"
+    return f"{place}. {run.label}"
 
 
 def _distribution(drawn: Sequence[Run]) -> Plot:
@@ -48,16 +55,22 @@ def _distribution(drawn: Sequence[Run]) -> Plot:
     from trainbench.report.page import chart
 
     names = [_name(place, run) for place, run in enumerate(drawn, 1)]
-    blocks = [row for name, run in zip(names, drawn, strict=True) for row in _deviations(name, run)]
+    every = [row for name, run in zip(names, drawn, strict=True) for row in _deviations(name, run)]
+    low, high = _middle([row["deviation"] for row in every])
+    blocks = [row for row in every if low <= row["deviation"] <= high]
     boxes = [_box(name, run) for name, run in zip(names, drawn, strict=True)]
     y = chart.rows("run")
-    title = "deviation from the run's median step time, %"
+    x = altair.X("low:Q", title="% from the run's median", scale=altair.Scale(domain=[low, high], nice=False))
+    outside = len(every) - len(blocks)
+    left = f" {outside:,} of {len(every):,} ticks lie beyond the ends of the axis." if outside else ""
     all_of_them = altair.Chart(chart.table(blocks)).mark_tick(
         opacity=0.8, color=chart.COLOURS[0], size=16, thickness=1.5
     )
-    quarters = altair.Chart(chart.table(boxes)).mark_bar(opacity=0.3, color=chart.COLOURS[1], height=10)
+    quarters = altair.Chart(chart.table(boxes)).mark_bar(
+        opacity=0.3, color=chart.COLOURS[1], height=10, clip=True
+    )
     layers = [
-        quarters.encode(x=altair.X("low:Q", title=title), x2="high:Q", y=y),
+        quarters.encode(x=x, x2="high:Q", y=y),
         all_of_them.encode(x=altair.X("deviation:Q"), y=y, tooltip=["run:N", "block:Q", "time:N"]),
     ]
     return Plot(
@@ -65,11 +78,18 @@ def _distribution(drawn: Sequence[Run]) -> Plot:
         title="Distribution of the step time",
         caption=(
             "Each tick is one timed block: how far its step time lies from the median of its run, in per "
-            "cent, slower to the right. The bar spans the middle half of the blocks."
+            f"cent, slower to the right. The bar spans the middle half of the blocks.{left}"
         ),
         lines=tuple(_line(name, run) for name, run in zip(names, drawn, strict=True)),
         chart=chart.finished(layers, "distribution of the step time of each run", len(names)),
     )
+
+
+def _middle(deviations: Sequence[float]) -> tuple[float, float]:
+    """The ends of the axis: where most blocks lie, or as far as they reach if that is not much more."""
+    first, *_, last = quantiles(deviations, n=10, method="inclusive")
+    room = max(last - first, _LEAST_SPAN) * 0.75
+    return max(min(deviations) - _MARGIN, first - room), min(max(deviations) + _MARGIN, last + room)
 
 
 def _deviations(name: str, run: Run) -> list[dict[str, Any]]:
@@ -106,7 +126,7 @@ def _line(name: str, run: Run) -> str:
     times = facts.step_times_s(run.result)
     fastest, slowest = (percent(end(times) / _median(run) - 1) for end in (min, max))
     ends = f"{fastest} to {slowest} of it"
-    return f"{name}: median {duration(_median(run))}, {len(times)} blocks, {ends}"
+    return f"{name}: median {duration(_median(run))}, {len(times)} blocks, {ends}{facts.doubt(run.result)}"
 
 
 def _blocks(place: int, run: Run) -> Plot:

@@ -9,9 +9,20 @@ from typing import Any
 
 import altair
 
+from trainbench.report.plots import ticks
+
 # After Okabe and Ito's palette, moved to tones that are readable on white and on black; shapes say the same.
 COLOURS = ("#2f7fc1", "#d55e00", "#1a9e77", "#c2649a", "#b8860b", "#7a6fd0", "#3aa0c9", "#808080")
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+)
 MOST_SERIES = len(COLOURS)
 MOST_LINES = 40
 
@@ -23,6 +34,7 @@ _HEIGHT = 300  # pixels
 _ROW_HEIGHT = 26
 _LOGARITHMIC = 20  # a range beyond which small values would not be told from 0 on a linear axis
 _MOST_TICKS = 10
+_MARGIN = 1.3  # a factor beyond the least and the greatest value
 _LABEL = 260  # pixels
 _SHORT = 40  # letters of all names
 
@@ -57,7 +69,7 @@ def dashes() -> altair.StrokeDash:
 
 def opacities() -> altair.Opacity:
     """Points as they are for measurements, pale ones for forecasts."""
-    return altair.Opacity("kind:N", scale=altair.Scale(domain=_KINDS, range=[1, 0.45]), legend=None)
+    return altair.Opacity("kind:O", scale=altair.Scale(domain=_KINDS, range=[1, 0.45]), legend=None)
 
 
 def scale(values: Sequence[float]) -> altair.Scale:
@@ -65,6 +77,14 @@ def scale(values: Sequence[float]) -> altair.Scale:
     if min(values) > 0 and max(values) > _LOGARITHMIC * min(values):
         return altair.Scale(type="log", nice=False, padding=20)
     return altair.Scale(type="linear", zero=True)
+
+
+def axis(values: Sequence[float]) -> altair.Axis:
+    """The axis that goes with `scale`: round numbers, evenly spaced, where it is logarithmic."""
+    if named(values) != "logarithmic":
+        return altair.Axis(tickCount=8)
+    round_ones = ticks(min(values) / _MARGIN, max(values) * _MARGIN)
+    return altair.Axis(values=round_ones or altair.Undefined, format=",~g")
 
 
 def named(values: Sequence[float]) -> str:
@@ -79,9 +99,9 @@ def batches(sizes: Sequence[int], title: str) -> altair.X:
 
 def powers(field: str, sizes: Sequence[int], title: str) -> altair.X:
     """A logarithmic horizontal axis of whole numbers, with those of `sizes` as its ticks where they fit."""
-    ticks = sorted(set(sizes))
-    ends = [ticks[0] / 1.25, ticks[-1] * 1.25]
-    values = ticks if len(ticks) <= _MOST_TICKS else altair.Undefined
+    run = sorted(set(sizes))
+    ends = [run[0] / 1.25, run[-1] * 1.25]
+    values = run if len(run) <= _MOST_TICKS else altair.Undefined
     return altair.X(
         f"{field}:Q",
         title=title,
@@ -108,6 +128,8 @@ def finished(layers: Sequence[Any], description: str, count: int | None = None) 
         background="transparent",
         description=description,
         autosize=altair.AutoSizeParams(type="fit-x", contains="padding"),
+        # For the page's script: names of rows leave less room for the legend's.
+        usermeta={"rows": count is not None},
     )
     return made.configure(**_THEME)
 

@@ -45,13 +45,13 @@ def sections(collection: Collection) -> tuple[Section, ...]:
     by_batch = series.series(found)
     made = (
         overview.summary(found, by_batch, collection),
-        throughput.section(by_batch),
+        throughput.section(by_batch, found),
         overview.table(found),
         blocks.section(found),
         published.section(found),
         roofline.section(found),
         tracing.section(found),
-        memory.section(by_batch),
+        memory.section(by_batch, found),
         compiling.section(found),
         feeding.section(found),
         loss.section(found),

@@ -69,7 +69,7 @@ def _plot(drawn: Sequence[Run], fed: int) -> Plot:
 
 
 def _name(place: int, run: Run) -> str:
-    return f"{place}. {run.name}"
+    return f"{place}. {run.label}"
 
 
 def _shares(name: str, run: Run) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def _plot(learnt: Sequence[Run]) -> Plot:
     from trainbench.report.page import chart
 
     drawn = learnt[: chart.MOST_SERIES]
-    names = [f"{place}. {run.name}" for place, run in enumerate(drawn, 1)]
+    names = [f"{place}. {run.label}" for place, run in enumerate(drawn, 1)]
     values: list[dict[str, Any]] = [
         {"series": name, "step": step, "loss": value}
         for name, run in zip(names, drawn, strict=True)

@@ -1,21 +1,26 @@
 """Memory against batch size."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from trainbench.report import facts
 from trainbench.report.numbers import size
 from trainbench.report.page.content import Plot, Section
-from trainbench.report.series import Point, Series
+from trainbench.report.series import Point, Run, Series
 
-_GIB = 2**30
 _MOST_LIMITS = 4
 
 
-def section(found: Sequence[Series]) -> Section | None:
-    """The plot; None where no memory is known."""
+def section(found: Sequence[Series], runs: Sequence[Run]) -> Section | None:
+    """The plot; None where no memory is known.
+
+    Args:
+      found: the series of `runs`.
+    """
     known = [one for one in found if any(_peak(point) for point in one.points)]
-    return Section("memory", "Memory", plots=(_plot(known),)) if known else None
+    left = facts.counted(run.result for run in runs if not facts.usable(run.result))
+    return Section("memory", "Memory", plots=(_plot(known, left),)) if known else None
 
 
 def _peak(point: Point) -> int:
@@ -34,22 +39,24 @@ def _limits(found: Sequence[Series]) -> list[int]:
     return sorted(known)[:_MOST_LIMITS]
 
 
-def _plot(found: Sequence[Series]) -> Plot:
+def _plot(found: Sequence[Series], left: str) -> Plot:
     from trainbench.report.page import chart
 
     drawn = found[: chart.MOST_SERIES]
     values = _values(drawn)
     sources = " and ".join(sorted({f"the {row['source']}'s" for row in values}))
     limits = _limits(drawn)
+    unit, _ = _unit(values)
     dashed = f" Dashed: what the allocator may hand out ({', '.join(map(size, limits))})." if limits else ""
     return Plot(
         name="memory",
         title="Peak memory against batch size",
         caption=(
-            f"Peak memory of the fullest device in GiB ({chart.named([row['gib'] for row in values])}), "
+            f"Peak memory of the fullest device in {unit} ({chart.named(_heights(values, limits))}), "
             f"{sources} figure, against the batch size per device (logarithmic).{dashed}"
             + ("" if all(one.measured for one in drawn) else f" {chart.FORECASTS}")
             + chart.shown([one.name for one in found], "series")
+            + (f" Not drawn: {left}." if left else "")
         ),
         lines=tuple(
             f"{row['series']}, batch {row['batch']:,}: {size(row['bytes'])} ({row['source']})"
@@ -68,7 +75,6 @@ def _values(drawn: Sequence[Series]) -> list[dict[str, Any]]:
             "kind": chart.kind(one.measured),
             "batch": point.batch,
             "bytes": _peak(point),
-            "gib": _peak(point) / _GIB,
             "source": _source(point),
         }
         for one in drawn
@@ -77,14 +83,27 @@ def _values(drawn: Sequence[Series]) -> list[dict[str, Any]]:
     ]
 
 
+def _unit(values: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    """The unit of the axis, and its bytes: that in which most of the values are written."""
+    return ("GiB", 2**30) if median(row["bytes"] for row in values) >= 2**30 else ("MiB", 2**20)
+
+
+def _heights(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> list[float]:
+    """All that the vertical axis has to hold, in its unit."""
+    _, unit_bytes = _unit(values)
+    return [size_bytes / unit_bytes for size_bytes in (*(row["bytes"] for row in values), *limits)]
+
+
 def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
     import altair
 
     from trainbench.report.page import chart
 
     names = list(dict.fromkeys(row["series"] for row in values))
-    heights = [row["gib"] for row in values] + [limit / _GIB for limit in limits]
-    y = altair.Y("gib:Q", title="GiB", scale=chart.scale(heights))
+    unit, unit_bytes = _unit(values)
+    heights = _heights(values, limits)
+    values = [row | {"height": row["bytes"] / unit_bytes, "peak": size(row["bytes"])} for row in values]
+    y = altair.Y("height:Q", title=unit, scale=chart.scale(heights), axis=chart.axis(heights))
     x = chart.batches([row["batch"] for row in values], "batch size per device")
     colour = chart.colour(names)
     base = altair.Chart(chart.table(values)).encode(x=x, y=y)
@@ -92,7 +111,7 @@ def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
         altair.Tooltip("series:N"),
         altair.Tooltip("kind:N"),
         "batch:Q",
-        altair.Tooltip("gib:Q", title="GiB", format=".3~f"),
+        altair.Tooltip("peak:N", title="memory"),
         "source:N",
     ]
     layers = [
@@ -102,6 +121,6 @@ def _chart(values: Sequence[dict[str, Any]], limits: Sequence[int]) -> Any:
         ),
     ]
     if limits:
-        rules = altair.Chart(chart.table([{"gib": limit / _GIB} for limit in limits]))
-        layers.append(rules.mark_rule(strokeDash=[6, 4], opacity=0.7).encode(y=altair.Y("gib:Q")))
+        rules = altair.Chart(chart.table([{"height": limit / unit_bytes} for limit in limits]))
+        layers.append(rules.mark_rule(strokeDash=[6, 4], opacity=0.7).encode(y=altair.Y("height:Q")))
     return chart.finished(layers, "peak memory against batch size")

@@ -1,5 +1,6 @@
 """What went wrong or is doubtful: runs that are not ok, warnings, files that were left out."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from trainbench.report import console, facts
@@ -8,19 +9,54 @@ from trainbench.report.series import Run
 from trainbench.results.collect import Skipped, printable
 
 _MOST_LINES = 100
+_NUMBER = re.compile(r"\d[\d.,]*")
+_FIELD = re.compile(r"[a-z_.]+")
 
 
 def troubles(found: Sequence[Run]) -> Section | None:
     """The runs that are not ok or not steady, with the reason, alike ones together; None without any."""
-    return _section("troubles", "Not ok", _told(found))
+    about: dict[str, list[str]] = {}
+    for text, name in _told(found):
+        about.setdefault(printable(text), []).append(name)
+    lines = [f"{_names(names)}: {text}" for text, names in about.items()]
+    return Section("troubles", "Not ok", lines=_limited(lines)) if lines else None
 
 
 def warnings(found: Sequence[Run]) -> Section | None:
-    """The warnings of all runs, alike ones together; None without any."""
-    lines = (
-        (text.removeprefix("warning: "), run.name) for run in found for text in console.warnings(run.result)
-    )
-    return _section("warnings", "Warnings", lines)
+    """The warnings of all runs but those that `troubles` tells; None without any.
+
+    Those that differ in their numbers, or in the field that they are of, stand on one line with their count.
+    """
+    alike: dict[str, list[tuple[str, str, str]]] = {}
+    for run in found:
+        for text in _warnings(run):
+            field, said = _field(printable(text))
+            alike.setdefault(_NUMBER.sub("#", said), []).append((run.label, field, said))
+    lines = [_line(told) for told in alike.values()]
+    return Section("warnings", "Warnings", lines=_limited(lines)) if lines else None
+
+
+def _warnings(run: Run) -> Iterator[str]:
+    result = run.result
+    told = {result.status_reason, result.timing.steady_reason if result.timing else None}
+    for line in console.warnings(result):
+        text = line.removeprefix("warning: ")
+        if text not in told and text.partition(": ")[2] not in told:
+            yield text
+
+
+def _field(text: str) -> tuple[str, str]:
+    """The field of the record that a warning begins with, if it does, and the rest of it."""
+    first, _, rest = text.partition(": ")
+    return (first, rest) if rest and _FIELD.fullmatch(first) else ("", text)
+
+
+def _line(told: Sequence[tuple[str, str, str]]) -> str:
+    """The runs, the fields and the first text, with the number of others that differ from it."""
+    names, fields, texts = (list(dict.fromkeys(column)) for column in zip(*told, strict=True))
+    field = ", ".join(filter(None, fields))
+    more = f" (and {len(texts) - 1:,} more with other numbers)" if len(texts) > 1 else ""
+    return f"{_names(names)}: {field}{': ' if field else ''}{texts[0]}{more}"
 
 
 def skipped(files: Sequence[Skipped]) -> Section | None:
@@ -33,18 +69,9 @@ def _told(found: Iterable[Run]) -> Iterator[tuple[str, str]]:
     for run in found:
         status, timing = facts.status(run.result), run.result.timing
         if run.result.status != "ok":
-            yield f"{status}: {run.result.status_reason}", run.name
+            yield f"{status}: {run.result.status_reason}", run.label
         elif timing and not timing.steady:
-            yield f"{status}: {timing.steady_reason}", run.name
-
-
-def _section(id: str, title: str, told: Iterable[tuple[str, str]]) -> Section | None:
-    """One line for each text: what it is about (the first one's name, and how many more), and the text."""
-    about: dict[str, list[str]] = {}
-    for text, name in told:
-        about.setdefault(printable(text), []).append(name)
-    lines = [f"{_names(names)}: {text}" for text, names in about.items()]
-    return Section(id, title, lines=_limited(lines)) if lines else None
+            yield f"{status}: {timing.steady_reason}", run.label
 
 
 def _names(names: Sequence[str]) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 from trainbench.report import facts
 from trainbench.report.numbers import duration, number, percent, plus_minus, size
 from trainbench.report.page.content import Cell, Section, Table
-from trainbench.report.series import Run, Series
+from trainbench.report.series import Run, Series, steadiest
 from trainbench.results.collect import Collection, printable
+from trainbench.results.outcome import NOT_STEADY
 from trainbench.results.record import Result
+from trainbench.results.store import RESULT_FILE
 
 _MOST_NAMES = 6
 _MOST_SERIES = 3
@@ -36,8 +38,7 @@ def summary(found: Sequence[Run], series: Sequence[Series], collection: Collecti
 
 
 def _counts(found: Sequence[Run]) -> str:
-    by_status = Counter(facts.status(run.result) for run in found)
-    parts = ", ".join(f"{number:,} {status}" for status, number in by_status.most_common())
+    parts = facts.counted(run.result for run in found)
     return f"{len(found):,} {_plural('result', len(found))}: {parts}."
 
 
@@ -66,20 +67,25 @@ def _left_out(collection: Collection) -> str:
 def _numbers(found: Sequence[Run], series: Sequence[Series]) -> list[tuple[str, str]]:
     """The highest rate of each of the first series, and the highest MFU."""
     numbers = [_highest(one) for one in series[:_MOST_SERIES]]
-    used = [(value, run) for run in found if facts.usable(run.result) and (value := facts.mfu(run.result))]
+    used = [run for run in found if facts.usable(run.result) and facts.mfu(run.result)]
     if used:
-        value, run = max(used, key=lambda pair: pair[0])
-        numbers.append((f"{percent(value)} MFU", f"the highest: {run.name}"))
+        run = max(steadiest(used), key=lambda run: facts.mfu(run.result) or 0)
+        value = facts.mfu(run.result) or 0
+        numbers.append((f"{percent(value)} MFU{facts.doubt(run.result)}", f"the highest: {run.label}"))
     return numbers
 
 
 def _highest(one: Series) -> tuple[str, str]:
-    (point,) = (point for point in one.points if point.batch == one.best)
-    sure = ""
-    if len(point.runs) == 1:
-        sure = f" {plus_minus(point.rate, facts.interval(point.runs[0].result))}"
+    point = one.at(one.best)
+    doubt = facts.doubt(point.runs[0].result)
+    sure, many = f" {plus_minus(point.rate, facts.interval(point.runs[0].result))}", "1 run"
+    if len(point.runs) > 1:
+        sure = ""
+        many = f"median of {len(point.runs):,} runs from {number(point.low)} to {number(point.high)}"
+    left = f", {point.passed_over:,} more {NOT_STEADY}" if point.passed_over else ""
     knee = f", knee at {one.knee:,}" if len(one.points) > 1 else ""
-    return f"{number(point.rate)} {one.unit}/s{sure}", f"{one.name} · batch {one.best:,}{knee}"
+    what = f"{one.name} · batch {one.best:,}{knee}; {many}{left}"
+    return f"{number(point.rate)} {one.unit}/s{sure}{doubt}", what
 
 
 def table(found: Sequence[Run]) -> Section:
@@ -105,6 +111,12 @@ def table(found: Sequence[Run]) -> Section:
 def _common(files: Sequence[Path]) -> Path:
     """The directory that all files are below; what is above it says nothing about any of them."""
     return Path(os.path.commonpath([file.absolute().parent for file in files]))
+
+
+def _file(file: Path, at: Path) -> str:
+    """The path below `at`; of a file that is called as usual, its directory."""
+    below = Path(os.path.relpath(file.absolute(), at))
+    return printable(str(below.parent if below.name == RESULT_FILE and below.parent.name else below))
 
 
 def _rate(run: Run) -> Cell:
@@ -158,6 +170,6 @@ _COLUMNS: dict[str, Callable[[Run, Path], Cell]] = {
     "compile": _quantity(facts.compile_s, duration),
     "last loss": _quantity(_last_loss, number),
     "started (UTC)": _word(lambda result: f"{result.created_utc:%Y-%m-%d %H:%M}"),
-    "file": lambda run, at: Cell(printable(os.path.relpath(run.file.absolute(), at))),
+    "file": lambda run, at: Cell(_file(run.file, at)),
 }
 _NUMERIC = frozenset(("batch", "rate", "±", "step", "MFU", "memory", "compile", "last loss"))

@@ -8,6 +8,7 @@ from trainbench.report.numbers import number
 from trainbench.report.page.content import Cell, Plot, Section, Table
 from trainbench.report.plots import CLOSING
 from trainbench.report.series import Run
+from trainbench.results.outcome import steady
 from trainbench.results.record import Comparison
 
 MOST_RUNS = 6
@@ -17,7 +18,10 @@ _KINDS = (_HERE, _ALIKE, _UNLIKE)
 
 
 def section(found: Sequence[Run]) -> Section | None:
-    """A plot for the fastest run of each model, per chip, that has figures beside it; None without any."""
+    """A plot for the fastest run of each model, per chip, that has figures beside it; None without any.
+
+    The fastest is one that was steady where any was.
+    """
     fastest = _fastest(run for run in found if facts.usable(run.result) and _figures(run))
     if not fastest:
         return None
@@ -39,8 +43,13 @@ def _fastest(found: Iterable[Run]) -> list[Run]:
         work = run.result.workload
         if work:
             key = run.result.kind, work.model, work.image_size or work.sequence_length
-            best[key] = max(best.get(key, run), run, key=_own)
+            best[key] = max(best.get(key, run), run, key=_rank)
     return list(best.values())
+
+
+def _rank(run: Run) -> tuple[bool, float]:
+    """What was not steady comes after all that was."""
+    return steady(run.result), _own(run)
 
 
 def _figures(run: Run) -> list[Comparison]:
@@ -61,6 +70,7 @@ def _plot(place: int, run: Run) -> Plot:
 
     unit, values = facts.unit(run.result), list(_values(run))
     names = [row["name"] for row in values]
+    kinds = [kind for kind in _KINDS if any(row["kind"] == kind for row in values)]
     rates = [row["value"] for row in values]
     scale = altair.Scale(type="log", nice=False, domain=[min(rates) / 1.3, max(rates) * 1.3])
     axis = altair.Axis(format=",~r", labelOverlap="greedy", tickCount=6)
@@ -70,14 +80,14 @@ def _plot(place: int, run: Run) -> Plot:
     here = altair.Chart(chart.table([{"here": _own(run)}]))
     layers = [
         here.mark_rule(strokeDash=[4, 4], opacity=0.4).encode(x=altair.X("here:Q", scale=scale)),
-        base.mark_bar(height=4, opacity=0.4).encode(x=altair.X("here:Q"), x2="value:Q", color=_colour()),
+        base.mark_bar(height=4, opacity=0.4).encode(x=altair.X("here:Q"), x2="value:Q", color=_colour(kinds)),
         base.mark_point(filled=True, size=90, opacity=1).encode(
-            x=x, color=_colour(), shape=chart.shape(_KINDS, "kind"), tooltip=list(_tooltip(unit))
+            x=x, color=_colour(kinds), shape=chart.shape(kinds, "kind"), tooltip=list(_tooltip(unit))
         ),
     ]
     return Plot(
         name=f"published-{place}",
-        title=run.name,
+        title=run.name + facts.doubt(run.result),
         caption=(
             f"{unit.capitalize()} per second and chip (logarithmic). A bar goes from this run to the "
             "published figure: its length is the factor between them."
@@ -87,10 +97,10 @@ def _plot(place: int, run: Run) -> Plot:
     )
 
 
-def _colour() -> Any:
+def _colour(kinds: Sequence[str]) -> Any:
     from trainbench.report.page import chart
 
-    return chart.colour(_KINDS, "kind")
+    return chart.colour(kinds, "kind")
 
 
 def _tooltip(unit: str) -> Iterator[Any]:

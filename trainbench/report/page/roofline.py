@@ -121,8 +121,8 @@ def _line(one: _Placed) -> str:
     roof = one.roof.at(one.intensity)
     bound = "compute" if one.roof.at(one.intensity) == one.roof.peak else "memory bandwidth"
     return (
-        f"{one.run.name}: {number(one.tflops)} TFLOP/s at {number(one.intensity)} FLOP/byte, "
-        f"{percent(one.tflops / roof)} of the roof there ({bound})"
+        f"{one.run.label}: {number(one.tflops)} TFLOP/s at {number(one.intensity)} FLOP/byte, "
+        f"{percent(one.tflops / roof)} of the roof there ({bound}){facts.doubt(one.run.result)}"
     )
 
 

@@ -8,22 +8,27 @@ from typing import Any
 from trainbench.report import facts
 from trainbench.report.numbers import number, percent
 from trainbench.report.page.content import Plot, Section
-from trainbench.report.series import Run
+from trainbench.report.series import Run, steadiest
 
 
 def section(found: Sequence[Run]) -> Section | None:
     """The plot of what was run on several numbers of devices; None where nothing was."""
-    rates: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    alike: dict[tuple[str, str], dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in found:
-        value, hardware = facts.rate(run.result), run.result.hardware
-        if facts.usable(run.result) and hardware and value:
-            rates[run.per_device, facts.unit(run.result)][hardware.device_count].append(value)
+        hardware = run.result.hardware
+        if facts.usable(run.result) and hardware and facts.rate(run.result):
+            alike[run.per_device, facts.unit(run.result)][hardware.device_count].append(run)
     several = {
-        f"{name} ({unit})": {count: median(found[count]) for count in sorted(found)}
-        for (name, unit), found in rates.items()
-        if len(found) > 1
+        f"{name} ({unit})": {count: _rate(by_count[count]) for count in sorted(by_count)}
+        for (name, unit), by_count in alike.items()
+        if len(by_count) > 1
     }
     return Section("scaling", "Scaling", plots=(_plot(several),)) if several else None
+
+
+def _rate(found: Sequence[Run]) -> float:
+    """The median over those that were steady, where there are any."""
+    return median(facts.rate(run.result) or 0 for run in steadiest(found))
 
 
 def _plot(found: Mapping[str, Mapping[int, float]]) -> Plot:
@@ -37,7 +42,10 @@ def _plot(found: Mapping[str, Mapping[int, float]]) -> Plot:
     values = list(_values(drawn))
     x = chart.powers("devices", [row["devices"] for row in values], "devices")
     y = altair.Y(
-        "speedup:Q", title="times the rate of the fewest devices", scale=chart.scale(_heights(values))
+        "speedup:Q",
+        title="times the rate of the fewest devices",
+        scale=chart.scale(_heights(values)),
+        axis=chart.axis(_heights(values)),
     )
     base = altair.Chart(chart.table(values)).encode(x=x)
     names = list(drawn)

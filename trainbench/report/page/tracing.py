@@ -45,13 +45,13 @@ def section(found: Sequence[Run]) -> Section | None:
 
 
 def _name(place: int, run: Run) -> str:
-    return f"{place}. {run.name}"
+    return f"{place}. {run.label}"
 
 
 def _shown(trace: Trace) -> list[tuple[str, Operation]]:
     """The longest operations, under names of their own: two may be called alike."""
     return [
-        (f"{place}. {clip(printable(one.name), _WIDTH)}", one)
+        (f"{place}. {printable(facts.operation(one, _WIDTH))}", one)
         for place, one in enumerate(trace.operations[:MOST_OPERATIONS], 1)
     ]
 
@@ -64,7 +64,12 @@ def _plot(place: int, name: str, trace: Trace) -> Plot:
     shown = _shown(trace)
     kinds = _kinds([one for _, one in shown], chart.MOST_SERIES)
     values = list(_values(shown, kinds))
-    tooltip = ["operation:N", "kind:N", altair.Tooltip("share:Q", title="% of all operations", format=".1f")]
+    tooltip = [
+        "operation:N",
+        "compiled:N",
+        "kind:N",
+        altair.Tooltip("share:Q", title="% of all operations", format=".1f"),
+    ]
     tooltip += ["time:N", altair.Tooltip("occurrences:Q", title="times per step", format=".3~g")]
     bars = (
         altair.Chart(chart.table(values))
@@ -82,7 +87,8 @@ def _plot(place: int, name: str, trace: Trace) -> Plot:
         title=name,
         caption=(
             "Milliseconds per step and device in each of the longest operations, without operations inside "
-            f"it; together {share} of the time in all operations that were recorded."
+            "it; named after where in the program they come from, where that is known. Together "
+            f"{share} of the time in all operations that were recorded."
         ),
         lines=tuple(_line(title, one) for title, one in shown),
         chart=chart.finished([bars], "longest operations of a step", len(values)),
@@ -103,6 +109,7 @@ def _values(shown: Sequence[tuple[str, Operation]], kinds: Sequence[str]) -> Ite
     for title, one in shown:
         yield {
             "operation": title,
+            "compiled": clip(printable(one.name), _WIDTH),
             "kind": _kind(one) if _kind(one) in kinds else _OTHER,
             "ms": one.self_time_s * 1e3,
             "time": duration(one.self_time_s),
@@ -121,14 +128,14 @@ def _table(name: str, trace: Trace) -> Table:
     return Table(
         caption=f"The longest operations of {name}, per device{read}. Share: of all operations' time.",
         titles=titles,
-        rows=[_row(title, one) for title, one in _shown(trace)],
+        rows=[_row(place, one) for place, (_, one) in enumerate(_shown(trace), 1)],
         numeric=frozenset(("per step", "share", "times per step")),
     )
 
 
-def _row(title: str, one: Operation) -> list[Cell]:
+def _row(place: int, one: Operation) -> list[Cell]:
     return [
-        Cell(title),
+        Cell(f"{place}. {clip(printable(one.name), _WIDTH)}"),
         Cell(_kind(one)),
         Cell(duration(one.self_time_s)),
         Cell(percent(one.share)),

@@ -19,10 +19,11 @@
   }
 
   function fitted(spec, width) {
-    // Row labels may take a third of a narrow place, and a legend all of it.
+    // Row labels may take a third of a narrow place, and a legend what is left of it.
     const axisY = { labelLimit: Math.max(90, Math.min(420, width * 0.38)) };
     const columns = width > 760 ? 2 : 1;
-    const legend = { ...spec.config.legend, labelLimit: (width - 80) / columns - 30 };
+    const left = spec.usermeta.rows ? axisY.labelLimit + 15 : 80;
+    const legend = { ...spec.config.legend, labelLimit: (width - left) / columns - 30 };
     return withColumns({ ...spec, config: { ...spec.config, axisY, legend } }, columns, width < 500);
   }
 
@@ -43,7 +44,7 @@
     const button = document.getElementById("theme");
     const dark = () => root.dataset.theme
       ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    const show = () => button.setAttribute("aria-pressed", String(dark()));
+    const show = () => { button.textContent = dark() ? "Light" : "Dark"; };
     button.addEventListener("click", () => {
       root.dataset.theme = dark() ? "light" : "dark";
       show();
