@@ -2,11 +2,8 @@
 
 import math
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-import jax
 
 from trainbench import published
 from trainbench.data.settings import SyntheticData
@@ -20,7 +17,7 @@ from trainbench.measure.statistics import throughput as rate_of
 from trainbench.results import record
 from trainbench.run import Parts
 from trainbench.trace_section import trace_section
-from trainbench.work_sections import autos_section, hardware_section, workload_section
+from trainbench.work_sections import autos_section, hardware_section, software_section, workload_section
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
@@ -61,7 +58,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         autos=_autos(parts),
         workload=work,
         hardware=_hardware(parts),
-        software=_software(software),
+        software=software_section(software),
         compile=_compile(parts),
         timing=_timing(parts, summary),
         throughput=speed,
@@ -159,22 +156,6 @@ def _hardware(parts: Parts) -> record.Hardware | None:
         parts.devices,
         parts.request.precision,
         record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
-    )
-
-
-def _software(facts: Mapping[str, str | None]) -> record.Software:
-    return record.Software(
-        python=facts["python"] or "",
-        jax=facts["jax"] or "",
-        jaxlib=facts["jaxlib"] or "",
-        flax=facts["flax"] or "",
-        optax=facts["optax"] or "",
-        libtpu=facts["libtpu"],
-        trainbench=facts["trainbench"] or "",
-        git_commit=facts["git_commit"],
-        xla_flags=facts["xla_flags"],
-        prng=jax.config.values["jax_default_prng_impl"],
-        driver=facts["driver"],
     )
 
 

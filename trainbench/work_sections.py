@@ -1,5 +1,9 @@
 """The sections of the record that say what ran on what; a forecast has them as a measurement does."""
 
+from collections.abc import Mapping
+
+import jax
+
 from trainbench.autos import RunConfig
 from trainbench.results import record
 from trainbench.training.device import Devices
@@ -47,3 +51,20 @@ def hardware_section(
 def autos_section(config: RunConfig) -> dict[str, record.Auto]:
     """What was chosen, and why."""
     return {name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in config.autos.items()}
+
+
+def software_section(facts: Mapping[str, str | None]) -> record.Software:
+    """What `hardware.machine.software` found, as a section."""
+    return record.Software(
+        python=facts["python"] or "",
+        jax=facts["jax"] or "",
+        jaxlib=facts["jaxlib"] or "",
+        flax=facts["flax"] or "",
+        optax=facts["optax"] or "",
+        libtpu=facts["libtpu"],
+        trainbench=facts["trainbench"] or "",
+        git_commit=facts["git_commit"],
+        xla_flags=facts["xla_flags"],
+        prng=jax.config.values["jax_default_prng_impl"],
+        driver=facts["driver"],
+    )

@@ -1,5 +1,8 @@
 """Programs and builds that no compiler made, for tests."""
 
+import dataclasses
+
+from tests.forecast.programs import SAMPLES
 from trainbench.forecast.build import Build
 from trainbench.forecast.messages import Facts
 from trainbench.forecast.program import Program, ProgramMemory, TooLarge
@@ -53,3 +56,20 @@ def facts(batch_size=8, parts=1, entry="entry.json"):
 def build(outcome, batch_size=8, parts=1):
     """A build for v6e-1."""
     return Build(find("v6e-1"), facts(batch_size, parts), outcome)
+
+
+def sampled(sample="matmul_v6e", target="v6e-1", batch_size=8, **changes):
+    """A build for any target, whose program is one of hlo/."""
+    found = find(target)
+    known = facts(batch_size)
+    hardware = {"device_count": found.devices, "chip_count": found.chips, "chip": found.chip}
+    work = {"global_batch_size": batch_size * found.devices, "image_size": 224}
+    known = known.model_copy(
+        update={
+            "hardware": known.hardware.model_copy(update=hardware),
+            "workload": known.workload.model_copy(update=work),
+            **changes,
+        }
+    )
+    text = (SAMPLES / f"{sample}.txt").read_text(encoding="utf-8")
+    return Build(found, known, dataclasses.replace(program(), hlo=text))

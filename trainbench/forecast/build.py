@@ -56,8 +56,7 @@ def compiled(tree: Mapping[str, Any], target: Target) -> Build:
       CompilerFailed: it broke down.
       KeyboardInterrupt: the user stopped it.
     """
-    _check_made(target)
-    libtpu.check_installed()
+    check(target)
     with tempfile.TemporaryDirectory(prefix="trainbench-") as scratch:
         reply, log = Path(scratch, "reply.json"), Path(scratch, "compiler.log")
         environment = {**libtpu.ENVIRONMENT, LOG: str(log)}
@@ -101,7 +100,12 @@ def built(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled)
     return compile_(tree, target)
 
 
-def _check_made(target: Target) -> None:
+def check(target: Target) -> None:
+    """Nothing, where this machine can compile for the target.
+
+    Raises:
+      UserError: it can't.
+    """
     if target.platform != "tpu":
         kind = "a GPU" if target.platform == "gpu" else "a CPU"
         raise UserError(
@@ -109,6 +113,7 @@ def _check_made(target: Target) -> None:
             allowed=f"TPUs: {', '.join(ONE_CHIP)} and their slices",
             fix="target=v6e-1",
         )
+    libtpu.check_installed()
 
 
 def _ask(process: subprocess.Popen[bytes], request: Request) -> None:

@@ -24,7 +24,8 @@ def published(result: Result, most: int) -> list[str]:
     unit = facts.unit(result)
     found = result.comparisons
     in_full = found if len(found) <= most else found[: max(1, most - 1)]
-    lines = [_comparison(figure, unit) for figure in in_full]
+    whose = "here" if facts.measured(result) else "the estimate is"
+    lines = [_comparison(figure, unit, whose) for figure in in_full]
     others = found[len(in_full) :]
     return lines if not others or most < 2 else [*lines, _others(others)]
 
@@ -59,9 +60,9 @@ def reproduction(result: Result) -> list[str]:
     ]
 
 
-def _comparison(figure: Comparison, unit: str) -> str:
-    """One figure with the ratio of this run to it, and how the two differ."""
-    ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
+def _comparison(figure: Comparison, unit: str, whose: str) -> str:
+    """One figure with the ratio of this run, or of `whose` rate it is, to it, and how the two differ."""
+    ratio = "no ratio" if figure.ratio is None else f"{whose} {number(figure.ratio)} x that"
     kind = "like for like" if figure.like_for_like else "not like for like"
     # Both accelerators stand in the summary already: this one's name below, the run's own in the second line.
     listed = [text for text in figure.differences if not text.startswith("accelerator:")]
