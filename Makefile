@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (long compiles), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
