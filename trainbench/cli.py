@@ -99,7 +99,7 @@ def _run(arguments: list[str]) -> int:
 def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
     asked = list(options.overrides)
-    searched = any(override in batch_search.OVERRIDES for override in asked)
+    searched = batch_search.is_asked_for(asked)
     if not searched:
         options.overrides = _expanded(asked)
 

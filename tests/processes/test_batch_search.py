@@ -328,3 +328,14 @@ def test_a_command_that_is_only_shown_searches_nothing(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["trainbench"])
     assert cli.main(["batch_size=auto", "--cfg", "job"]) == 0
     assert "batch_size: auto" in capsys.readouterr().out
+
+
+def test_of_several_batch_sizes_the_last_word_counts(searched):
+    processes = Processes()
+    code, result, _, _ = searched(Compiler(600), processes, "batch_size=4", "batch_size=auto")
+    assert code == 0
+    assert processes.asked[0].count("batch_size=10") == 1
+    assert "batch_size=4" not in processes.asked[0]
+    assert result.config["batch_size"] == "auto"
+    assert not batch_search.is_asked_for(["batch_size=auto", "batch_size=4"])
+    assert not batch_search.is_asked_for(["model=vit_tiny"])

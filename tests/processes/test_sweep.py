@@ -337,6 +337,14 @@ def test_a_point_that_cannot_be_composed_is_told_before_anything_runs_and_leaves
     assert list(here.iterdir()) == []
 
 
+def test_a_sweep_without_points_is_a_mistake_and_leaves_nothing(swept, here):
+    code, output, errors = swept(Processes(), "seed=range(0)", "model=vit_tiny")
+    assert code == 2
+    assert "the sweep over seed=range(0) has no points" in errors
+    assert not output
+    assert list(here.iterdir()) == []
+
+
 def test_an_unexpected_error_ends_a_sweep_with_the_table_of_what_there_is(swept, capsys):
     with pytest.raises(RuntimeError, match="a bug"):
         swept(Processes({"16": RuntimeError("a bug")}), *SWEEP)

@@ -252,7 +252,7 @@ def test_two_ab_do_not_run_into_one_directory(fake, tmp_path, capsys):
     with FileLock(tmp_path / ab.LOCK_FILE):
         assert run("--ab", A, B, "--dir", tmp_path) == 2
     assert runs.order == []
-    assert "another compare --ab is running into" in capsys.readouterr().err
+    assert "another compare --ab is writing into" in capsys.readouterr().err
 
 
 def test_strict_does_not_pass_a_damaged_file_of_new(sides, tmp_path, capsys):

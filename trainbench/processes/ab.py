@@ -7,16 +7,14 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from trainbench import config, recompose
 from trainbench.errors import ExitCode, UserError
 from trainbench.processes import child, interrupts
+from trainbench.processes.alone import alone
 from trainbench.report.numbers import duration
 from trainbench.results import store
 from trainbench.results.collect import Loaded
@@ -69,7 +67,7 @@ def run(texts: Sequence[str], rounds: int, directory: Path | None) -> Done:
             fix="compare two image models, or two text models",
         )
     top = directory or Path("outputs", "ab", *_timestamp())
-    with _alone(top):
+    with alone(top, LOCK_FILE, what="another compare --ab", option="--dir DIR"):
         _check_empty(top)
         done = _run_all(sides, rounds, top)
     print(f"results are in {top}", file=sys.stderr)
@@ -187,32 +185,6 @@ def _check_plain(overrides: Sequence[str]) -> None:
                 allowed="KEY=VALUE; --rounds and --dir behind both sides",
                 fix="--dir DIR sets where the results go",
             )
-
-
-@contextmanager
-def _alone(top: Path) -> Iterator[None]:
-    """The directory belongs to this process in here.
-
-    Raises:
-      UserError: another one is running into it, or it can't be written to.
-    """
-    store.check_writable(top)
-    lock = FileLock(top / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another compare --ab is running into {top}",
-            allowed="one at a time in a directory; on one machine they'd also spoil each other's times",
-            fix="wait until it ends, or name another directory: --dir DIR",
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{lock.lock_file} cannot be locked: {error.strerror or error}",
-            fix="name a directory of your own: --dir DIR",
-        ) from None
-    with lock:
-        yield
 
 
 def _check_empty(top: Path) -> None:

@@ -24,7 +24,8 @@ from trainbench.results.knee import WITHIN, knee
 from trainbench.results.record import Auto
 
 AUTO, BEST = "auto", "best"
-OVERRIDES = tuple(f"batch_size={kind}" for kind in (AUTO, BEST))
+_KEY = "batch_size="
+OVERRIDES = tuple(f"{_KEY}{kind}" for kind in (AUTO, BEST))
 
 # A CPU has the memory for batches that would take minutes a step: the search for the best one ends at steps
 # that by the rate measured so far last this long.
@@ -47,6 +48,12 @@ class Stopped(Exception):
         self.code = ExitCode(code) if code in tuple(ExitCode) else ExitCode.FAILED_CHECK
 
 
+def is_asked_for(overrides: Sequence[str]) -> bool:
+    """Whether the batch size is to be searched for; as with every key, the last word counts."""
+    given = [override for override in overrides if override.startswith(_KEY)]
+    return bool(given) and given[-1] in OVERRIDES
+
+
 def search_and_show(
     asked: Sequence[str], config_dir: str | None, kind: str, directory: Path, command: str
 ) -> ExitCode:
@@ -62,7 +69,7 @@ def search_and_show(
     """
     own = [f"--config-dir={config_dir}"] if config_dir else []
     others = [
-        override for override in asked if override not in OVERRIDES and "hydra.run.dir=" not in override
+        override for override in asked if not override.startswith(_KEY) and "hydra.run.dir=" not in override
     ]
     folder = Sweep(
         asked=tuple(asked),

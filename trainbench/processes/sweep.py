@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from trainbench.errors import EXIT_CODES, ExitCode, UserError
 from trainbench.hardware import machine
 from trainbench.processes import child
+from trainbench.processes.alone import alone as alone_in
 from trainbench.processes.child import Outcome
 from trainbench.processes.sweep_plan import LOCK_FILE, PLAN_FILE, Sweep, note
 from trainbench.report.numbers import duration
@@ -65,22 +65,7 @@ def alone(sweep: Sweep) -> Iterator[None]:
     Raises:
       UserError: another sweep is writing into it, or it cannot be written to.
     """
-    store.check_writable(sweep.directory)
-    lock = FileLock(sweep.directory / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another sweep is writing into {sweep.directory}",
-            allowed="one sweep at a time in a folder; on one machine they'd also spoil each other's times",
-            fix="wait until it ends, or choose another folder: hydra.sweep.dir=DIR",
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{lock.lock_file} cannot be locked: {error.strerror or error}",
-            fix="choose a folder of your own: hydra.sweep.dir=DIR",
-        ) from None
-    with lock:
+    with alone_in(sweep.directory, LOCK_FILE, what="another sweep", option="hydra.sweep.dir=DIR"):
         note(sweep, finished=False)
         yield
 

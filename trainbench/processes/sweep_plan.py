@@ -112,6 +112,13 @@ def _planned(asked: tuple[str, ...], config_dir: str | None) -> Sweep:
     job = [item for item in parsed if not item.is_hydra_override()]
     basic = settings.sweeper._target_.endswith(f".{BasicSweeper.__name__}")
     points = BasicSweeper.split_arguments(job, None)[0] if basic else None
+    if points == []:
+        empty = [str(item.input_line) for item in job if item.is_sweep_override()]
+        raise UserError(
+            f"the sweep over {' '.join(empty)} has no points",
+            allowed="at least one value for each key",
+            fix="python -m trainbench -m batch_size=8,16,32",
+        )
     given = any(_key(override) == "hydra.sweep.dir" for override in asked)
     unfinished = None if given else _unfinished(asked)
     directory = unfinished or Path(settings.sweep.dir)
