@@ -29,9 +29,9 @@ def test_both_rates_are_over_all_devices_and_the_bound_is_no_lower(asked, sample
     found, schedule = result.assemble(build, asked), schedule_of(build)
     samples = 16 * build.target.devices
     assert found.forecast.bound_samples_per_s == pytest.approx(samples / schedule.roofline_s)
-    assert found.forecast.estimate_samples_per_s == pytest.approx(samples / schedule.expected_s)
-    assert found.forecast.bound_samples_per_s >= found.forecast.estimate_samples_per_s
-    assert found.throughput.samples_per_s == found.forecast.estimate_samples_per_s
+    assert found.forecast.compiler_samples_per_s == pytest.approx(samples / schedule.expected_s)
+    assert found.forecast.bound_samples_per_s >= found.forecast.compiler_samples_per_s
+    assert found.throughput.samples_per_s == found.forecast.compiler_samples_per_s
     chips = {"v6e-1": 1, "v3-8": 4}[target]
     assert found.throughput.samples_per_s_per_chip == pytest.approx(found.throughput.samples_per_s / chips)
     assert (found.kind, found.status, found.forecast.calibrated) == ("forecast", "ok", False)
@@ -88,7 +88,7 @@ def test_what_is_too_large_is_an_out_of_memory_record_with_no_rate(asked, tmp_pa
     found = result.assemble(outcomes.build(outcomes.too_large()), asked)
     assert found.status == "oom"
     assert found.status_reason == "the step needs 20.0 GiB of a device's 16.0 GiB, 4.00 GiB too much"
-    assert (found.throughput, found.comparisons, found.forecast.estimate_samples_per_s) == (None, (), None)
+    assert (found.throughput, found.comparisons, found.forecast.compiler_samples_per_s) == (None, (), None)
     assert found.memory.peak_bytes_compiled == 20 * outcomes.GIB
     store.write(found, tmp_path)
     assert store.read(tmp_path) == found

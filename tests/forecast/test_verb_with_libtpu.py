@@ -18,7 +18,7 @@ def test_a_small_model_is_forecast_and_the_second_time_comes_from_the_cache(tmp_
     assert found.hardware is not None
     assert found.hardware.chip == "tpu-v6e"
     assert found.forecast is not None
-    bound, estimate = found.forecast.bound_samples_per_s, found.forecast.estimate_samples_per_s
+    bound, estimate = found.forecast.bound_samples_per_s, found.forecast.compiler_samples_per_s
     assert bound is not None
     assert estimate is not None
     assert 0 < estimate <= bound

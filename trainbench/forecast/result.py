@@ -144,7 +144,7 @@ def _forecast(build: Build, schedule: Schedule | None) -> record.Forecast:
     return about.model_copy(
         update={
             "bound_samples_per_s": _rate(build, schedule.roofline_s),
-            "estimate_samples_per_s": _rate(build, whole),
+            "compiler_samples_per_s": _rate(build, whole),
             "unestimated_fraction": min(1.0, schedule.unestimated_s / whole) if whole else None,
             "limits": tuple(_part(part, steps) for part in limits(schedule)),
             "operations": tuple(_part(part, steps) for part in top(schedule)),
@@ -159,7 +159,7 @@ def _target(target: Target) -> record.Forecast:
         explanation=target.explanation,
         topology=target.topology,
         devices_per_chip=target.devices_per_chip,
-        calibrated=False,
+        basis="compiled program",
     )
 
 

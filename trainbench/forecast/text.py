@@ -63,7 +63,7 @@ def _titles(result: Result) -> tuple[str, ...]:
 def _cells(result: Result) -> tuple[str, ...]:
     about, work, memory = _forecast(result), result.workload, result.memory
     needed, has = (memory.peak_bytes_compiled, memory.limit_bytes) if memory else (None, None)
-    bound, estimate = about.bound_samples_per_s, about.estimate_samples_per_s
+    bound, estimate = about.bound_samples_per_s, about.compiler_samples_per_s
     chips = _chips(result)
     longest = about.limits[0] if about.limits else None
     return (
@@ -131,7 +131,7 @@ def _fits(result: Result) -> list[str]:
 
 
 def _speed(result: Result, about: Forecast) -> list[str]:
-    bound, estimate = about.bound_samples_per_s, about.estimate_samples_per_s
+    bound, estimate = about.bound_samples_per_s, about.compiler_samples_per_s
     lines = []
     if bound is not None:
         rate = _rate(result, bound)

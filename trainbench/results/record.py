@@ -386,8 +386,20 @@ class ForecastPart(Section):
     share: float = Field(ge=0, le=1, description="of the estimated step")
 
 
+class Beside(Section):
+    """A forecast beside a run of the same configuration on the real chip."""
+
+    result_id: str = Field(description="of the run")
+    samples_per_s: Quantity = Field(description="measured, over all devices")
+    error: float = Field(description="expected / measured - 1; of the bound where nothing is expected")
+    differences: tuple[str, ...] = Field(default=(), description="in what the two are not alike")
+
+
 class Forecast(Section):
-    """What the target's compiler says of a training step that nobody ran; no rates where it doesn't fit."""
+    """How fast a training step that nobody ran would be; no rates where it doesn't fit.
+
+    `throughput` holds the expected rate and its interval, where there is a calibration for the basis.
+    """
 
     target: str = Field(description="as the user names the slice")
     explanation: str = Field(description="the target in chips and devices")
@@ -395,25 +407,30 @@ class Forecast(Section):
     devices_per_chip: Annotated[int, Field(ge=1, le=_MOST)] = Field(
         description="JAX devices that a chip shows"
     )
-    calibrated: bool = Field(description="whether the estimate was fitted to published figures")
-    bound_samples_per_s: Quantity | None = Field(
-        default=None,
-        description="over all devices; FLOPs and bytes of the compiled program at published rates alone",
+    basis: Literal["compiled program", "traced program"] = Field(
+        description="compiled by the target's compiler; or traced only, which gives a bound and no more"
     )
-    estimate_samples_per_s: Quantity | None = Field(
-        default=None, description="over all devices; by the compiler's cycles in the order of its schedule"
+    calibration: str | None = Field(
+        default=None, description="which published figures the expected rate rests on, and how well it met them"
+    )
+    bound_samples_per_s: Quantity | None = Field(
+        default=None, description="over all devices; FLOPs and bytes at published rates alone"
+    )
+    compiler_samples_per_s: Quantity | None = Field(
+        default=None, description="over all devices; by the compiler's own estimates, before calibration"
     )
     unestimated_fraction: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="share of the estimated step that rests on FLOPs and bytes alone",
+        description="share of the forecast step that rests on FLOPs and bytes alone",
     )
     limits: tuple[ForecastPart, ...] = Field(default=(), description="what bounds the step, longest first")
     operations: tuple[ForecastPart, ...] = Field(default=(), description="the longest places, longest first")
     unknown: tuple[str, ...] = Field(
         default=(), description="what could not be told: the step takes longer by that"
     )
+    beside: Beside | None = Field(default=None, description="a run of the same configuration on the real chip")
 
 
 class Result(Section):
