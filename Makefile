@@ -44,7 +44,8 @@ test-accelerator: $(VENV)/.installed-dev-$(EXTRAS)
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -m browser -rs
 
-# Compiles for TPUs on any machine; libtpu takes all cores, so one test at a time.
+# Compiles for TPUs on any machine, and for GPUs where the extra forecast-gpu (4 GB) is installed too; the
+# compilers take all cores, so one test at a time.
 test-forecast: $(VENV)/.installed-forecast
 	$(BIN)/python -m pytest -m forecast -rs
 

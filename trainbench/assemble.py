@@ -58,7 +58,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         autos=_autos(parts),
         workload=work,
         hardware=_hardware(parts),
-        software=software_section(software),
+        software=software_section(software, parts.config.prng if parts.config else None),
         compile=_compile(parts),
         timing=_timing(parts, summary),
         throughput=speed,

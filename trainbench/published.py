@@ -53,14 +53,19 @@ def comparisons(
     return beside(run_facts(parts, workload, speed), parts.request)
 
 
-def beside(run: RunFacts, request: Request) -> tuple[record.Comparison, ...]:
-    """The user's own figures, then the shipped ones that are nearest to a run, or to a forecast."""
+def beside(run: RunFacts, request: Request, first: str | None = None) -> tuple[record.Comparison, ...]:
+    """The user's own figures, then the shipped ones that are nearest to a run, or to a forecast.
+
+    Args:
+      first: the id of a figure that comes before all others.
+    """
     table = {figure.id: figure for figure in _table(request)}
     conditions = run.chip_id, request.price_per_hour, run.samples_per_s_per_chip
-    return tuple(
-        _comparison(one, economy.compare(*conditions, table[one.reference_id]))
-        for one in (*_one_by_one(run, _extra(request)), *match.compare(run, figures.load()))
-    )
+    ahead = [table[first]] if first else []
+    found: dict[str, match.Comparison] = {}
+    for one in (*_one_by_one(run, [*ahead, *_extra(request)]), *match.compare(run, figures.load())):
+        found.setdefault(one.reference_id, one)
+    return tuple(_comparison(one, economy.compare(*conditions, table[each])) for each, one in found.items())
 
 
 def left_out(parts: Parts, workload: record.Workload | None) -> Iterator[str]:
@@ -93,13 +98,21 @@ def reproduction(
 
 def cost(parts: Parts, speed: record.Throughput | None) -> record.Cost | None:
     """What a million samples cost at this speed; None without a rate or a price."""
-    if speed is None or speed.samples_per_s <= 0 or parts.devices is None:
+    if speed is None or parts.devices is None:
         return None
-    price = price_here(parts)
-    if price.value is None:
+    return cost_at(price_here(parts), speed.samples_per_s / _chips(parts))
+
+
+def cost_at(price: economy.Known, rate_per_chip: float) -> record.Cost | None:
+    """What a million samples cost at so many a second and chip; None without a price, or a rate.
+
+    Args:
+      price: of one chip and hour.
+    """
+    if price.value is None or rate_per_chip <= 0:
         return None
-    per_chip_and_hour = speed.samples_per_s / _chips(parts) * 3600
     source = f"{price.words}; source: {price.source}" if price.source else price.words
+    per_chip_and_hour = rate_per_chip * 3600
     return record.Cost(usd_per_million_samples=price.value / per_chip_and_hour * 1e6, price_source=source)
 
 

@@ -124,7 +124,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     config = parts.config = autos.resolve(request, task, devices.platform, devices.count)
     if parts.data is not None:
         config = parts.config = config.with_autos(choices_of(parts.data))
-    work = workload.build(request, task, config.batch_size * devices.count)
+    work = workload.build(request, task, config.batch_size * devices.count, config.prng)
     parts.parameters = parameter_count(work.abstract_state)
     parts.state_bytes = aot.nbytes(work.abstract_state)
     limit = memory_limit_bytes(devices)

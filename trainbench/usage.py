@@ -20,6 +20,7 @@ KEYS = {
     "steps_per_call": "optimizer steps in one device call: N",
     "image_size": "pixels: N | null, the model's own",
     "sequence_length": "tokens: N | null, the model's own",
+    "prng": "random bits of dropout: threefry2x32 | rbg | default",
     "seed": "parameters, data, dropout and shuffling: 0 to 4,294,967,295",
     "reproduce": "id of a published figure, which is then run as it was measured",
     "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax
-
 from trainbench.autos import RunConfig
 from trainbench.results import record
 from trainbench.training.device import Devices
@@ -53,8 +51,8 @@ def autos_section(config: RunConfig) -> dict[str, record.Auto]:
     return {name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in config.autos.items()}
 
 
-def software_section(facts: Mapping[str, str | None]) -> record.Software:
-    """What `hardware.machine.software` found, as a section."""
+def software_section(facts: Mapping[str, str | None], prng: str | None) -> record.Software:
+    """What `hardware.machine.software` found, as a section, with the random bit generator of dropout."""
     return record.Software(
         python=facts["python"] or "",
         jax=facts["jax"] or "",
@@ -65,6 +63,6 @@ def software_section(facts: Mapping[str, str | None]) -> record.Software:
         trainbench=facts["trainbench"] or "",
         git_commit=facts["git_commit"],
         xla_flags=facts["xla_flags"],
-        prng=jax.config.values["jax_default_prng_impl"],
+        prng=prng,
         driver=facts["driver"],
     )

@@ -7,19 +7,24 @@ import pytest
 
 from tests.forecast import outcomes
 from trainbench.errors import UserError
-from trainbench.forecast import build, libtpu
+from trainbench.forecast import build, compilers
 from trainbench.forecast.build import CompilerFailed
 from trainbench.forecast.program import TooLarge
 from trainbench.forecast.targets import find
 
 TARGET = find("v6e-1")
+MISSING = compilers.missing
+
+
+@pytest.fixture(autouse=True)
+def a_compiler_is_here(monkeypatch):
+    monkeypatch.setattr(compilers, "missing", lambda target: None)
 
 
 @pytest.fixture
 def compiler(monkeypatch, tmp_path):
     """`compiled` with another process in the compiler's place, told what to do."""
     monkeypatch.setattr(build, "MODULE", "tests.forecast.fake_compiler")
-    monkeypatch.setattr(libtpu, "check_installed", lambda: None)
 
     def ask(does):
         return build.compiled({"does": does, "entry": str(tmp_path / "key.json")}, TARGET)
@@ -55,18 +60,27 @@ def test_a_wish_to_stop_stops(compiler):
         compiler("be stopped")
 
 
-@pytest.mark.parametrize("name", ["h100-1", "cpu"])
-def test_other_platforms_are_refused_by_name(name):
-    with pytest.raises(UserError, match=f"target={name} is a .*not made for those yet"):
-        build.compiled({}, find(name))
-
-
-def test_without_libtpu_the_way_to_install_it_is_shown(monkeypatch):
-    monkeypatch.setattr(libtpu.importlib.util, "find_spec", {}.get)
-    with pytest.raises(UserError) as error:
+def test_what_no_compiler_is_here_for_is_not_compiled(monkeypatch):
+    monkeypatch.setattr(compilers, "missing", MISSING)
+    monkeypatch.setattr(compilers.importlib.util, "find_spec", {}.get)
+    with pytest.raises(UserError, match="libtpu"):
         build.compiled({}, TARGET)
-    assert "pip install -e '.[forecast]'" in error.value.fix
-    assert f"{sys.executable} -m pip install libtpu" in error.value.fix
+
+
+@pytest.mark.parametrize("name", ["v6e-1", "h100-1", "v100-1", "mi300x-1", "cpu"])
+def test_what_no_compiler_is_here_for_is_traced_and_says_why(monkeypatch, name):
+    monkeypatch.setattr(compilers, "missing", MISSING)
+    monkeypatch.setattr(compilers.importlib.util, "find_spec", {}.get)
+    monkeypatch.setattr(build, "traced", lambda tree, target, why: (tree, target, why))
+    tree, target, why = build.built({"batch_size": 4}, find(name), None)
+    assert (tree, target) == ({"batch_size": 4}, find(name))
+    assert why.problem
+    assert why.fix
+
+
+def test_a_cpu_is_traced_wherever_compilers_are():
+    assert build.not_compiled(TARGET) is None
+    assert "CPU" in build.not_compiled(find("cpu")).problem
 
 
 class Compiler:

@@ -36,12 +36,13 @@ class _Compiler:
     def __call__(self, step, lowered, versions, progress):
         self.steps.append(step)
         assert "stablehlo" in lowered.stage.as_text()
-        assert {"jaxlib", "libtpu"} <= set(versions)
+        assert {"jaxlib", "xla_flags"} <= set(versions)
         return program()
 
 
 def _devices(target):
-    return Devices(tuple(jax.devices()[: target.devices]), "tpu", "TPU v3", chips.by_id(target.chip))
+    handles, chip = tuple(jax.devices()[: target.devices]), chips.by_id(target.chip)
+    return Devices(handles, target.platform, chip.device_kinds[0], chip)
 
 
 def test_a_step_is_described_compiled_and_kept(ask):
@@ -67,6 +68,14 @@ def test_the_same_step_is_compiled_once(ask):
 def test_the_default_batch_is_that_of_an_accelerator(ask):
     batch = ask("model=vit_tiny").facts.workload.batch_size
     assert batch == tree("model=vit_tiny")["model"]["batch_size"]
+
+
+def test_the_same_step_for_another_gpu_is_another_program(ask, monkeypatch):
+    monkeypatch.setattr(compiling.gpu_devices.metadata, "version", "9.28.1 of {}".format)
+    asked = ("model=resnet_tiny", "batch_size=4")
+    entries = [ask(*asked, target=name).facts.entry for name in ("a100-1", "h100-1", "a100-1")]
+    assert entries[0] == entries[2] != entries[1]
+    assert [step.target.name for step in ask.compiled] == ["a100-1", "h100-1"]
 
 
 @pytest.mark.parametrize(

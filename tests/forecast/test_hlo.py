@@ -60,9 +60,25 @@ def test_an_estimate_that_is_none_is_not_taken_for_one(written, cycles):
     assert module.entry.root.estimated_cycles == cycles
 
 
+@pytest.mark.parametrize(
+    ("costs", "seconds"),
+    [
+        ('{"exec_time_us":3.5,"name":""},{"exec_time_us":9,"name":"sol"}', 3.5e-6),
+        ('{"exec_time_us":3700,"name":""},{"exec_time_us":0.75,"name":"indexing-cost-model"}', 0.75e-6),
+        ('{"exec_time_us":9,"name":"sol"}', None),
+        ("", None),
+    ],
+)
+def test_the_estimate_for_a_gpu_is_that_of_the_model_that_fits_the_kernel(costs, seconds):
+    config = f'{{"reification_cost":[{costs}]}}'
+    module = program(f"  ROOT %a = f32[8] iota(), iota_dimension=0, backend_config={config}")
+    assert module.entry.root.estimated_s == (None if seconds is None else pytest.approx(seconds))
+
+
 def test_an_operation_without_a_remark_has_no_estimate():
     module = program("  ROOT %a = f32[8] iota(), iota_dimension=0")
     assert module.entry.root.estimated_cycles is None
+    assert module.entry.root.estimated_s is None
     assert module.entry.root.backend_config == {}
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.building import tree
-from trainbench.forecast import build, libtpu, targets
+from trainbench.forecast import build, compilers, targets
 from trainbench.forecast.program import Program, TooLarge
 from trainbench.hardware import chips
 
@@ -49,7 +49,7 @@ def compiled(monkeypatch, cache):
 
 
 def test_libtpu_shows_the_devices_that_each_name_promises():
-    environment = {**os.environ, **libtpu.ENVIRONMENT}
+    environment = {**os.environ, **compilers.ENVIRONMENT["tpu"]}
     command = [sys.executable, "-c", ASK.format(names=NAMES)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     expected = [[target.devices, target.chip, target.chips] for target in map(targets.find, NAMES)]

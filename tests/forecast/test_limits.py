@@ -4,12 +4,12 @@ import pytest
 
 from tests.forecast.programs import CHIP, program
 from trainbench.forecast import limits
-from trainbench.forecast.schedule import Operation, Parameters, Schedule
+from trainbench.forecast.schedule import FULL_RATES, Operation, Schedule
 from trainbench.forecast.time_model import times
 
 
 def _operation(kind="memory", time_s=1.0, **changes):
-    rates = {"cycles_s": None, "matrix_s": 0.0, "memory_s": 0.0, "network_s": 0.0}
+    rates = {"compiler_s": None, "matrix_s": 0.0, "memory_s": 0.0, "network_s": 0.0}
     return Operation("x", "fusion", changes.pop("origin", ""), kind, time_s=time_s, **{**rates, **changes})
 
 
@@ -17,11 +17,11 @@ def _operation(kind="memory", time_s=1.0, **changes):
     ("operation", "limit"),
     [
         (_operation("matrix", matrix_s=1.0, memory_s=0.5), limits.MATRIX),
-        (_operation("matrix", matrix_s=1.0, memory_s=0.5, cycles_s=1.5), limits.MATRIX),
+        (_operation("matrix", matrix_s=1.0, memory_s=0.5, compiler_s=1.5), limits.MATRIX),
         (_operation("matrix", matrix_s=0.5, memory_s=1.0), limits.MEMORY),
-        (_operation("memory", memory_s=1.0, cycles_s=1.1), limits.MEMORY),
-        (_operation("memory", memory_s=0.1, cycles_s=1.0), limits.VECTOR),
-        (_operation("memory", cycles_s=1.0), limits.VECTOR),
+        (_operation("memory", memory_s=1.0, compiler_s=1.1), limits.MEMORY),
+        (_operation("memory", memory_s=0.1, compiler_s=1.0), limits.VECTOR),
+        (_operation("memory", compiler_s=1.0), limits.VECTOR),
         (_operation("memory", memory_s=1.0, overlapped=True), limits.MEMORY),
         (_operation("collective", network_s=1.0), limits.COLLECTIVES),
         (_operation("collective", memory_s=1.0), limits.COLLECTIVES),
@@ -35,18 +35,18 @@ def test_the_longest_of_the_times_is_the_limit(operation, limit):
 
 
 def test_the_limits_share_the_whole_step():
-    parameters = Parameters(operation_overhead_s=0.25, step_overhead_s=0.5)
     operations = (
-        _operation("matrix", matrix_s=1.0, time_s=1.25, count=4),
-        _operation("memory", memory_s=0.25, time_s=0.5, count=2),
+        _operation("matrix", matrix_s=1.0, time_s=1.0, count=4),
+        _operation("memory", memory_s=0.25, time_s=0.25, count=2),
         _operation("memory", memory_s=3.0, time_s=1.0, overlapped=True),
+        _operation("overhead", time_s=0.5),
     )
-    schedule = Schedule(operations, parameters)
+    schedule = Schedule(operations, FULL_RATES)
     parts = limits.limits(schedule)
     assert [(part.name, part.seconds) for part in parts] == [
         (limits.MATRIX, 4.0),
-        (limits.OVERHEAD, 2.0),
         (limits.MEMORY, 1.5),
+        (limits.OVERHEAD, 0.5),
     ]
     assert sum(part.seconds for part in parts) == schedule.expected_s
     assert sum(part.share for part in parts) == pytest.approx(1)
@@ -55,7 +55,7 @@ def test_the_limits_share_the_whole_step():
 def test_operations_of_one_place_are_taken_together():
     schedule = Schedule(
         (_operation(origin="mlp"), _operation(origin="norm", time_s=1.5), _operation(origin="mlp")),
-        Parameters(),
+        FULL_RATES,
     )
     assert [(part.name, part.seconds) for part in limits.top(schedule)] == [("mlp", 2.0), ("norm", 1.5)]
     assert len(limits.top(schedule, most=1)) == 1

@@ -1,7 +1,11 @@
 """What compilers say of memory."""
 
+import dataclasses
+
 import pytest
 
+from tests.forecast import outcomes
+from trainbench.forecast import program
 from trainbench.forecast.program import is_out_of_memory, needed_and_available
 
 # libtpu 0.0.52 said this of ResNet at 2,000,000 images for one core of a TPU v3.
@@ -40,3 +44,12 @@ def test_an_unknown_wording_gives_no_number():
 )
 def test_other_errors_are_not_a_lack_of_main_memory(text):
     assert not is_out_of_memory(text)
+
+
+def test_a_program_that_was_compiled_may_still_be_too_large():
+    fits, tight, large = (outcomes.program(gib * outcomes.GIB) for gib in (15, 16, 17))
+    assert [program.fitting(one) for one in (fits, tight, large)] == [True, True, False]
+    assert program.fitting(dataclasses.replace(large, available_bytes=None))
+    left = program.too_large(large)
+    assert (left.needed_bytes, left.available_bytes) == (17 * outcomes.GIB, 16 * outcomes.GIB)
+    assert left.compile_s == large.compile_s

@@ -7,8 +7,10 @@ import pytest
 from tests.building import tree
 from tests.forecast import outcomes
 from trainbench import config
-from trainbench.forecast import chip_model, hlo, limits, result, time_model
+from trainbench.forecast import calibration, chip_model, hlo, limits, result, time_model
+from trainbench.forecast.calibration import Calibration, Errors
 from trainbench.forecast.program import TooLarge
+from trainbench.forecast.schedule import FULL_RATES, Parameters
 from trainbench.forecast.targets import find
 from trainbench.results import record, store
 
@@ -19,22 +21,36 @@ def asked():
     return result.Asked(config.parse(composed), composed, "python -m trainbench forecast target=v6e-1")
 
 
-def schedule_of(build):
-    return time_model.times(hlo.parse(build.program.hlo), chip_model.for_target(build.target))
+HALF = Calibration(
+    Parameters(compiler_excess=0.5), 1.25, 9, ("tpu-v3",), ("resnet50",), Errors(0.1, 0.9), Errors(0.2, 0.8)
+)
+
+
+@pytest.fixture(autouse=True)
+def calibrated(monkeypatch):
+    monkeypatch.setattr(calibration, "load", lambda: {"tpu": HALF})
+
+
+def schedule_of(build, parameters=FULL_RATES):
+    return time_model.times(hlo.parse(build.program.hlo), chip_model.for_target(build.target), parameters)
 
 
 @pytest.mark.parametrize(("sample", "target"), [("matmul_v6e", "v6e-1"), ("resnet_v3", "v3-8")])
-def test_both_rates_are_over_all_devices_and_the_bound_is_no_lower(asked, sample, target):
+def test_rates_are_over_all_devices_and_the_expected_one_lies_between_compiler_and_bound(asked, sample, target):
     build = outcomes.sampled(sample, target, batch_size=16)
     found, schedule = result.assemble(build, asked), schedule_of(build)
     samples = 16 * build.target.devices
     assert found.forecast.bound_samples_per_s == pytest.approx(samples / schedule.roofline_s)
     assert found.forecast.compiler_samples_per_s == pytest.approx(samples / schedule.expected_s)
-    assert found.forecast.bound_samples_per_s >= found.forecast.compiler_samples_per_s
-    assert found.throughput.samples_per_s == found.forecast.compiler_samples_per_s
+    expected = found.throughput.samples_per_s
+    assert expected == pytest.approx(samples / schedule_of(build, HALF.parameters).expected_s)
+    assert found.forecast.compiler_samples_per_s <= expected <= found.forecast.bound_samples_per_s
+    low, high = found.throughput.samples_per_s_ci95
+    assert low == pytest.approx(expected / 1.25)
+    assert high == pytest.approx(min(expected * 1.25, found.forecast.bound_samples_per_s))
     chips = {"v6e-1": 1, "v3-8": 4}[target]
     assert found.throughput.samples_per_s_per_chip == pytest.approx(found.throughput.samples_per_s / chips)
-    assert (found.kind, found.status, found.forecast.calibrated) == ("forecast", "ok", False)
+    assert (found.kind, found.status, found.forecast.basis) == ("forecast", "ok", "compiled program")
 
 
 def test_several_steps_in_a_call_are_counted(asked):
@@ -52,7 +68,7 @@ def test_tokens_are_counted_where_samples_are_text(asked):
 
 def test_limits_and_operations_are_those_of_the_time_model(asked):
     build = outcomes.sampled("resnet_v5e", "v5e-1")
-    found, schedule = result.assemble(build, asked).forecast, schedule_of(build)
+    found, schedule = result.assemble(build, asked).forecast, schedule_of(build, HALF.parameters)
     assert [part.name for part in found.limits] == [part.name for part in limits.limits(schedule)]
     assert sum(part.share for part in found.limits) == pytest.approx(1)
     assert [part.name for part in found.operations] == [part.name for part in limits.top(schedule)]
@@ -75,7 +91,22 @@ def test_memory_compilation_and_versions_are_kept(asked):
     assert (found.compile.cache, found.compile.compile_s, found.compile.fresh_s) == ("hit", 12.5, None)
     assert found.software.driver is None
     assert found.config == asked.tree
-    assert found.reason("samples_per_s_ci95")
+
+
+def test_it_says_which_figures_it_rests_on_and_which_chips_were_not_among_them(asked):
+    seen = result.assemble(outcomes.sampled("resnet_v3", "v3-1"), asked).forecast.calibration
+    unseen = result.assemble(outcomes.sampled(), asked).forecast.calibration
+    assert seen.startswith("9 published figures of resnet50 on TPU v3")
+    assert "none of" not in seen
+    assert "none of TPU v6e" in unseen
+
+
+def test_without_a_calibration_there_is_no_expected_rate_and_that_is_said(asked, monkeypatch):
+    monkeypatch.setattr(calibration, "load", dict)
+    found = result.assemble(outcomes.sampled(), asked)
+    assert (found.throughput, found.cost, found.power, found.forecast.calibration) == (None, None, None, None)
+    assert found.forecast.compiler_samples_per_s
+    assert "calibrated" in found.reason("throughput")
 
 
 def test_a_count_that_the_compiler_does_not_know_is_none(asked):

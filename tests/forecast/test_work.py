@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.forecast.programs import program, said_by_xla, sample
+from trainbench.forecast.products import meeting_pairs
 from trainbench.forecast.trips import trips
-from trainbench.forecast.work import Work, meeting_pairs, work_of
+from trainbench.forecast.work import Work, work_of
 
 
 def _work(body, others=""):
@@ -16,14 +17,14 @@ def _work(body, others=""):
     return work_of(module, module.entry, module.entry.root)
 
 
-def _flops(module, computation):
+def _flops(module, computation, platform="tpu"):
     """All products of a program, loops multiplied."""
     total = 0.0
     for one in computation.instructions:
         if one.opcode == "while":
             body = module.computations[one.attributes["body"].lstrip("%")]
-            total += trips(module, computation, one) * _flops(module, body)
-        total += work_of(module, computation, one).total_flops
+            total += trips(module, computation, one) * _flops(module, body, platform)
+        total += work_of(module, computation, one, platform).total_flops
     return total
 
 
@@ -38,6 +39,19 @@ def test_convolutions_leave_out_the_taps_on_padding(name):
     module = sample(name)
     traced = said_by_xla(name)["traced_flops_per_device"]
     assert 0.9 * traced < _flops(module, module.entry) < traced
+
+
+@pytest.mark.parametrize("name", ["bert_a100", "bert_h100_loop"])
+def test_a_program_for_gpus_does_the_products_of_the_traced_one(name):
+    module = sample(name)
+    assert _flops(module, module.entry, "gpu") == said_by_xla(name)["traced_flops_per_device"]
+
+
+@pytest.mark.parametrize("name", ["resnet_a100", "resnet_h100", "resnet_a100_4_gpus"])
+def test_convolutions_by_cudnn_leave_out_the_taps_on_padding(name):
+    module = sample(name)
+    traced = said_by_xla(name)["traced_flops_per_device"]
+    assert 0.9 * traced < _flops(module, module.entry, "gpu") < traced
 
 
 def test_products_that_the_compiler_adds_count():
@@ -179,3 +193,32 @@ def test_a_kernel_costs_what_its_author_stated():
 def test_a_kernel_without_a_stated_cost_moves_its_arguments_and_results():
     line = 'ROOT %b = f32[8] custom-call(%a), custom_call_target="tpu_custom_call"'
     assert _work(f"  %a = f32[8] parameter(0)\n  {line}") == Work(bytes=64)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "rate"),
+    [
+        ("f32", "", "tf32"),
+        ("f32", ", operand_precision={high,high}", "tf32"),
+        ("f32", ", operand_precision={highest,highest}", "fp32"),
+        ("bf16", ", operand_precision={highest,highest}", "bf16"),
+        ("f16", "", "fp16"),
+    ],
+)
+def test_a_gpu_multiplies_float32_in_tf32_unless_the_highest_precision_is_asked_for(dtype, precision, rate):
+    module = program(
+        f"  %a = {dtype}[4,8] parameter(0)\n  %b = {dtype}[8,16] parameter(1)\n"
+        f"  ROOT %c = f32[4,16] dot(%a, %b), lhs_contracting_dims={{1}}{precision}"
+    )
+    work = work_of(module, module.entry, module.entry.root, "gpu")
+    assert work.flops == ((rate, 2.0 * 4 * 8 * 16),)
+
+
+def test_the_scratch_memory_of_a_library_is_no_traffic():
+    config = '{"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}}'
+    work = _work(
+        "  %a = bf16[4,8] parameter(0)\n  %b = bf16[8,16] parameter(1)\n"
+        "  ROOT %c = (bf16[4,16], s8[4194304]) custom-call(%a, %b), "
+        f'custom_call_target="__cublas$lt$matmul", backend_config={config}'
+    )
+    assert work.bytes == 2 * (4 * 8 + 8 * 16 + 4 * 16)

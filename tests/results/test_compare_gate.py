@@ -6,7 +6,7 @@ from tests.results.comparing import changed, loaded, timed
 from trainbench.errors import ExitCode
 from trainbench.results.compare import compare
 from trainbench.results.compare_gate import answer
-from trainbench.results.compare_pairs import pair
+from trainbench.results.compare_pairing import pair
 
 NO_MEMORY = {"memory": None, "compile": None}
 

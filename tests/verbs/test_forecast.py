@@ -5,22 +5,30 @@ import pytest
 from tests.forecast import outcomes
 from trainbench import cli
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import build, libtpu
+from trainbench.forecast import build, calibration, compilers
 from trainbench.results import store
 from trainbench.results.collect import collect
 from trainbench.verbs import claims, compare, export, forecast, report
 
 MODEL = ("model=resnet50", "batch_size=8")
+BERT = "bert-large-tpu-v3-x32-bf16-s512-tensorflow"
+NO_TARGET = "resnet-50-v1-5-v100-x16-fp32-r224-tensorflow"
+NO_BFLOAT16 = "resnet-50-v1-5-v100-x1-fp16-amp-r224-pytorch"
+TINY = ("model=vit_tiny", "batch_size=4", "precision=fp32")
 
 
 @pytest.fixture
 def compiler(monkeypatch, tmp_path):
     """Stands for the compiler: a program by target, or what is put into `compiler.outcomes`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(libtpu, "check_installed", lambda: None)
+    monkeypatch.setattr(compilers, "missing", lambda target: None)
     fake = Compiler()
     monkeypatch.setattr(build, "built", fake)
     return fake
+
+
+def lines_of(said):
+    return {line[:12].strip(): line[13:] for line in said.splitlines() if line[:1] != " "}
 
 
 class Compiler:
@@ -40,24 +48,27 @@ class Compiler:
 def test_one_target_is_summed_up_in_plain_lines_and_kept(compiler, capsys):
     assert forecast.show(["target=v3-1", *MODEL, "--dir", "out"]) == ExitCode.OK
     said = capsys.readouterr().out
-    lines = {line[:12].strip(): line[13:] for line in said.splitlines() if line[:1] != " "}
+    lines = lines_of(said)
     assert compiler.asked == [("v3-1", "resnet50", 8)]
     assert lines["target"].startswith("v3-1 is 1 chip (1x1), 2 JAX devices a chip; names count TensorCores")
     assert lines["fits"] == "yes: needs 3.00 GiB of 16.0 GiB, 18.8 % of each device, by the compiler"
-    assert lines["bound"].endswith("per chip · FLOPs and bytes at published rates, no more")
-    assert "by the compiler's cycles, uncalibrated" in lines["estimate"]
+    assert " images/s per chip, 95 %: " in lines["expected"]
+    assert lines["at most"].endswith("FLOPs and bytes of the compiled program at published rates")
+    assert lines["compiler"].endswith("by its own estimates of the operations, taken at their word")
+    assert "published figure" in lines["rests on"]
     assert {"limits", "operations", "compile", "published"} <= lines.keys()
     assert "the estimate is" in said
     assert lines["result"] == "out/v3-1/result.json"
     assert lines["compile"].startswith("14.0 s (trace 1.00 s, lower 500 ms, compile 12.5 s) · cache miss")
 
 
-def test_no_rate_is_called_expected_before_there_is_a_calibration(compiler, capsys):
+def test_nothing_is_expected_where_no_published_figure_has_calibrated(compiler, capsys, monkeypatch):
+    monkeypatch.setattr(calibration, "load", dict)
     forecast.show(["target=v6e-1", *MODEL])
-    said = capsys.readouterr().out
-    assert said.count("expected") == 1
-    assert "no expected rate and no interval: the estimate has not been calibrated" in said
-    assert "±" not in said
+    lines = lines_of(capsys.readouterr().out)
+    assert lines["expected"].startswith("none: ")
+    assert {"at most", "compiler"} <= lines.keys()
+    assert "rests on" not in lines
 
 
 def test_results_go_below_outputs_by_date_time_and_target(compiler):
@@ -135,13 +146,15 @@ def test_the_search_for_a_batch_is_passed_on_with_its_reason(compiler):
         (["target="], "forecast needs a target"),
         (["target=v9-1"], "target=v9-1 is not known"),
         (["target=v6e-1,v6e-3"], "target=v6e-3 is not a size"),
-        (["target=h100-1"], "is a GPU"),
-        (["target=cpu"], "is a CPU"),
         (["target=v6e-1", "modle=resnet50"], "modle"),
         (["target=v6e-1", "model=resnet5"], "resnet5"),
         (["target=v6e-1", "batch_size=0"], "batch_size=0"),
         (["target=v6e-1", "batch_size=8,16"], "several values"),
-        (["target=v6e-1", "reproduce=mlperf"], "reproduce=mlperf"),
+        (["reproduce=mlperf"], "'mlperf' is not the id of a published figure"),
+        (["reproduce="], "forecast needs a target"),
+        ([f"reproduce={NO_TARGET}"], f"reproduce={NO_TARGET}: its source does not say which V100"),
+        ([f"reproduce={NO_BFLOAT16}"], "no bfloat16 units"),
+        ([f"reproduce={BERT}", "model=resnet50"], "model=resnet50 is not what"),
         (["target=v6e-1", "hydra.job.chdir=true"], "is not for a forecast"),
         (["target=v6e-1", "-m"], "unrecognized arguments: -m"),
     ],
@@ -157,10 +170,93 @@ def test_mistakes_fit_on_one_screen(compiler, capsys, arguments, words, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_libtpu_the_install_line_comes_before_anything_else(monkeypatch, capsys):
-    monkeypatch.setattr(libtpu.importlib.util, "find_spec", {}.get)
-    assert cli.main(["forecast", "target=v6e-1", *MODEL]) == ExitCode.USER_ERROR
-    assert "pip install -e '.[forecast]'" in capsys.readouterr().err
+def test_a_figure_brings_its_target_and_its_conditions(compiler):
+    forecast.show([f"reproduce={BERT}", "--dir", "out"])
+    assert compiler.asked == [("v3-32", "bert_large", 14)]
+    forecast.show([f"reproduce={BERT}", "target=v4-8,v3-8", "--dir", "out"])
+    assert compiler.asked[1:] == [("v4-8", "bert_large", 28), ("v3-8", "bert_large", 14)]
+    kept = store.read(forecast.Path("out/v4-8"))
+    assert kept.config["reproduce"] == BERT
+    assert kept.config["data"]["name"] == "synthetic"
+
+
+def test_the_figure_that_is_reproduced_is_compared_with_first(compiler):
+    figure = "resnet-50-v1-5-tpu-v3-x2048-bf16-r224-tensorflow"
+    forecast.show([f"reproduce={figure}", "target=v6e-1", "--dir", "out"])
+    compared = [one.reference_id for one in store.read(forecast.Path("out/v6e-1")).comparisons]
+    assert compared[0] == figure
+    assert len(compared) == len(set(compared)) > 1
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compilers.importlib.util, "find_spec", {}.get)
+
+
+def test_without_libtpu_there_is_a_bound_and_the_install_line(no_compiler, capsys):
+    assert forecast.show(["target=v3-8", *TINY, "--dir", "out"]) == ExitCode.OK
+    said = capsys.readouterr().out
+    lines = lines_of(said)
+    assert lines["bound"].startswith("at most ")
+    assert "libtpu, the TPU compiler, which is not installed" in lines["why not more"]
+    assert "pip install -e '.[forecast]'" in lines["why not more"]
+    assert lines["fits"].startswith("may be: nothing was compiled; state and batch alone take 1.6")
+    assert "of the bound's step; they may overlap" in lines["limits"]
+    assert not {"expected", "compiler", "compile", "operations"} & lines.keys()
+    assert "estimate" not in said
+    kept = store.read(forecast.Path("out/v3-8"))
+    assert kept.forecast.basis == "traced program"
+    assert kept.throughput is kept.power is kept.cost is None
+    assert kept.forecast.bound_samples_per_s > 0
+    assert kept.forecast.limits[0].share == 1
+
+
+def test_for_a_cpu_the_rates_are_explained(no_compiler, capsys):
+    assert forecast.show(["target=cpu", *TINY]) == ExitCode.OK
+    lines = lines_of(capsys.readouterr().out)
+    assert lines["target"].startswith("this machine's processor: ")
+    assert "leave out `forecast target=cpu`" in lines["why not more"]
+
+
+def test_published_figures_of_the_chip_are_shares_of_the_bound(no_compiler, capsys):
+    forecast.show(["target=v100-1", "model=resnet50", "precision=fp32", "batch_size=128"])
+    published = [line for line in capsys.readouterr().out.splitlines() if line.startswith("published")]
+    assert "of the bound" in published[0]
+    assert all("of the bound" not in line for line in published if "V100" not in line)
+
+
+def test_a_step_whose_state_alone_is_too_large_does_not_fit(no_compiler, capsys):
+    large = ["model=vit_tiny", "batch_size=8000000", "target=v3-1", "--dir", "out"]
+    assert forecast.show(large) == ExitCode.OUT_OF_MEMORY
+    said = capsys.readouterr().out
+    assert said.startswith("OUT OF MEMORY: state and batch alone need 22.9 GiB of a device's 16.0 GiB, 6.9")
+    assert "take a smaller batch or model" in said
+    assert "bound  " not in said
+    assert store.read(forecast.Path("out/v3-1")).forecast.bound_samples_per_s is None
+
+
+def test_a_table_says_which_rows_are_bounds(compiler, monkeypatch, capsys):
+    monkeypatch.setattr(build, "built", mixed := Mixed(compiler))
+    forecast.show(["target=v6e-1,v100-1", *TINY])
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].split()[-1] == "ok"
+    assert said[3].endswith("bound only")
+    assert any(line.startswith("v100-1: bound only: no compiler") for line in said)
+    assert mixed.bounds == 1
+
+
+class Mixed:
+    """A compiler for TPUs, and none for anything else."""
+
+    def __init__(self, compiler):
+        self.compiler, self.bounds = compiler, 0
+
+    def __call__(self, tree, target):
+        if target.platform == "tpu":
+            return self.compiler(tree, target)
+        self.bounds += 1
+        return build.traced(tree, target, UserError("no compiler", allowed="one", fix="install one"))
 
 
 def test_it_has_a_help_page(capsys):
@@ -179,7 +275,7 @@ def test_other_verbs_take_its_records(compiler, capsys):
     assert claims.show(["--results", "out"]) == ExitCode.OK
     assert "2 results read: " in capsys.readouterr().out
     assert compare.show(["out/v5e-1", "out/v6e-1"]) == ExitCode.OK
-    assert "the speed of the pair can't be told" in capsys.readouterr().out
+    assert "forecasts are never judged" in capsys.readouterr().out
 
 
 def test_a_page_of_its_records_can_be_drawn(compiler, capsys):

@@ -1,4 +1,4 @@
-"""From a configuration and a target to what the target's compiler says of the training step."""
+"""From a configuration and a target to what the target's compiler says of the step, or to a bound."""
 
 import dataclasses
 import subprocess
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import cache, libtpu
+from trainbench.forecast import cache, compilers
+from trainbench.forecast.bound import Bound
 from trainbench.forecast.messages import LOG, Facts, Reply, Request
 from trainbench.forecast.program import Outcome, Program, TooLarge
-from trainbench.forecast.targets import ONE_CHIP, Target
+from trainbench.forecast.targets import Target
 from trainbench.processes import batch_search, child
 from trainbench.processes.fitting_batch import Fit, fitting_batch
 from trainbench.results.record import Auto
@@ -22,6 +23,9 @@ from trainbench.results.record import Auto
 SHOWN_LINES = 5
 
 MODULE = "trainbench.forecast.compiling"
+TRACING = "trainbench.forecast.traced"
+# Nothing of this machine's own is started.
+TRACING_ENVIRONMENT = {"JAX_PLATFORMS": "cpu"}
 
 
 class CompilerFailed(Exception):
@@ -42,6 +46,20 @@ class Build:
         return self.outcome if isinstance(self.outcome, Program) else None
 
 
+@dataclass(frozen=True)
+class Traced:
+    """A training step that was traced but not compiled: the least time it takes, and why no more is known.
+
+    Attributes:
+      why: what keeps it from being compiled, with what would mend that.
+    """
+
+    target: Target
+    facts: Facts
+    bound: Bound
+    why: UserError
+
+
 Compile = Callable[[Mapping[str, Any], Target], Build]
 
 
@@ -52,21 +70,40 @@ def compiled(tree: Mapping[str, Any], target: Target) -> Build:
       tree: a composed configuration; its batch size is a number or "default".
 
     Raises:
-      UserError: the configuration is wrong, the target can't be compiled for, or libtpu is absent or too old.
+      UserError: the configuration is wrong, or the target can't be compiled for here.
       CompilerFailed: it broke down.
       KeyboardInterrupt: the user stopped it.
     """
     check(target)
-    with tempfile.TemporaryDirectory(prefix="trainbench-") as scratch:
-        reply, log = Path(scratch, "reply.json"), Path(scratch, "compiler.log")
-        environment = {**libtpu.ENVIRONMENT, LOG: str(log)}
-        with reply.open("wb") as output:
-            process = child.start([], output.fileno(), module=MODULE, environment=environment)
-            _ask(process, Request(tree=dict(tree), target=target.name))
-            code = child.wait(process)
-        if code == ExitCode.INTERRUPTED:
-            raise KeyboardInterrupt
-        return _read(target, code, reply.read_text(), log.read_text(errors="replace") if log.exists() else "")
+    reply = _reply(tree, target, MODULE, compilers.ENVIRONMENT[target.platform])
+    assert reply.facts is not None
+    outcome = cache.load(Path(reply.facts.entry))
+    if outcome is None:
+        raise CompilerFailed(f"the compiled program is gone from the cache: {reply.facts.entry}")
+    return Build(target, reply.facts, outcome)
+
+
+def traced(tree: Mapping[str, Any], target: Target, why: UserError) -> Traced:
+    """The bound of the step that `tree` describes on the target, without any compiler.
+
+    Args:
+      tree: a composed configuration; its batch size is a number or "default".
+
+    Raises:
+      UserError: the configuration is wrong.
+      CompilerFailed: tracing it broke down.
+      KeyboardInterrupt: the user stopped it.
+    """
+    if tree["batch_size"] == batch_search.AUTO:
+        raise UserError(
+            f"batch_size=auto is found by compiling, but {why.problem}",
+            allowed="a number, for a bound; or what compiling takes",
+            fix=f"batch_size=32; or {why.fix}",
+        )
+    reply = _reply(tree, target, TRACING, TRACING_ENVIRONMENT)
+    assert reply.facts is not None
+    assert reply.bound is not None
+    return Traced(target, reply.facts, reply.bound, why)
 
 
 def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build:
@@ -93,11 +130,25 @@ def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compile
     return dataclasses.replace(build, facts=build.facts.model_copy(update={"autos": chosen}))
 
 
-def built(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build:
-    """`compiled`, or for `batch_size=auto` the `largest`."""
+def built(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build | Traced:
+    """`compiled`, or for `batch_size=auto` the `largest`; `traced` where nothing compiles for the target."""
+    why = not_compiled(target)
+    if why is not None:
+        return traced(tree, target, why)
     if tree["batch_size"] == batch_search.AUTO:
         return largest(tree, target, compile_)
     return compile_(tree, target)
+
+
+def not_compiled(target: Target) -> UserError | None:
+    """Why there is no more than a bound for the target on this machine; None where there is."""
+    if target.platform != "cpu":
+        return compilers.missing(target)
+    return UserError(
+        "there is no model of a CPU's time, so nothing is compiled for one",
+        allowed="target=v6e-1, h100-1, ... for a forecast",
+        fix="leave out `forecast target=cpu`, which measures this one",
+    )
 
 
 def check(target: Target) -> None:
@@ -106,14 +157,24 @@ def check(target: Target) -> None:
     Raises:
       UserError: it can't.
     """
-    if target.platform != "tpu":
-        kind = "a GPU" if target.platform == "gpu" else "a CPU"
-        raise UserError(
-            f"target={target.name} is {kind}; forecasts are not made for those yet",
-            allowed=f"TPUs: {', '.join(ONE_CHIP)} and their slices",
-            fix="target=v6e-1",
-        )
-    libtpu.check_installed()
+    error = compilers.missing(target)
+    if error is not None:
+        raise error
+
+
+def _reply(tree: Mapping[str, Any], target: Target, module: str, environment: Mapping[str, str]) -> Reply:
+    """What a process of its own replies, with its facts."""
+    with tempfile.TemporaryDirectory(prefix="trainbench-") as scratch:
+        reply, log = Path(scratch, "reply.json"), Path(scratch, "compiler.log")
+        with reply.open("wb") as output:
+            process = child.start(
+                [], output.fileno(), module=module, environment={**environment, LOG: str(log)}
+            )
+            _ask(process, Request(tree=dict(tree), target=target.name))
+            code = child.wait(process)
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        return _read(target, code, reply.read_text(), log.read_text(errors="replace") if log.exists() else "")
 
 
 def _ask(process: subprocess.Popen[bytes], request: Request) -> None:
@@ -124,7 +185,7 @@ def _ask(process: subprocess.Popen[bytes], request: Request) -> None:
         process.stdin.flush()
 
 
-def _read(target: Target, code: int, text: str, log: str) -> Build:
+def _read(target: Target, code: int, text: str, log: str) -> Reply:
     """What the process left when it ended with `code`."""
     if code != ExitCode.OK or not text:
         words = " | ".join(log.strip().splitlines()[-SHOWN_LINES:])
@@ -134,10 +195,7 @@ def _read(target: Target, code: int, text: str, log: str) -> Build:
         raise UserError(reply.mistake.problem, allowed=reply.mistake.allowed, fix=reply.mistake.fix)
     if reply.facts is None:
         raise CompilerFailed(f"the compiler for {target.name} failed {reply.failure}")
-    outcome = cache.load(Path(reply.facts.entry))
-    if outcome is None:
-        raise CompilerFailed(f"the compiled program is gone from the cache: {reply.facts.entry}")
-    return Build(target, reply.facts, outcome)
+    return reply
 
 
 def _fit(build: Build) -> Fit:

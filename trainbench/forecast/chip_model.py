@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trainbench.forecast.targets import Target
+from trainbench.forecast.targets import Platform, Target
 from trainbench.hardware import chips
 from trainbench.hardware.chips import DTYPES, Chip
 
@@ -27,6 +27,7 @@ class ChipModel:
       devices: of the whole target.
       devices_per_chip: they share the chip's links.
       network_bytes_per_s: what a chip can send over the links that this slice uses; None where unknown.
+      platform: whose compiler the program comes from.
     """
 
     name: str
@@ -36,10 +37,11 @@ class ChipModel:
     devices: int = 1
     devices_per_chip: int = 1
     network_bytes_per_s: float | None = None
+    platform: Platform = "tpu"
 
     def peak(self, dtype: str) -> float | None:
-        """FLOP/s for products of `dtype`; the bf16 rate where `dtype` has none of its own."""
-        return self.flops_per_s.get(dtype) or self.flops_per_s.get("bf16")
+        """FLOP/s for products of `dtype`; without a rate of its own tf32 has that of fp32, others of bf16."""
+        return self.flops_per_s.get(dtype) or self.flops_per_s.get("fp32" if dtype == "tf32" else "bf16")
 
 
 def for_target(target: Target) -> ChipModel:
@@ -80,6 +82,7 @@ def chip_model(chip: Chip, topology: Sequence[int] = (1,), devices_per_chip: int
         devices=math.prod(topology) * share,
         devices_per_chip=share,
         network_bytes_per_s=_network(chip, topology),
+        platform="tpu" if chip.vendor == "Google" else "gpu",
     )
 
 

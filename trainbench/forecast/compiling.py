@@ -4,12 +4,13 @@ It is apart from the rest, since libtpu wants its environment before JAX is impo
 took, and ends the process where it breaks down.
 """
 
+import functools
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -21,18 +22,19 @@ from filelock import FileLock, Timeout
 from trainbench import autos, config, fits, placement, workload
 from trainbench.data.settings import SyntheticData
 from trainbench.errors import OutOfMemory, UserError, first_line
-from trainbench.forecast import cache, topology
+from trainbench.forecast import cache, compilers, gpu_devices, topology
 from trainbench.forecast.messages import LOG, Facts, Mistake, Reply, Request
 from trainbench.forecast.program import (
     Outcome,
     Program,
     ProgramMemory,
     TooLarge,
+    fitting,
     is_out_of_memory,
     needed_and_available,
+    too_large,
 )
 from trainbench.forecast.targets import Target, find
-from trainbench.hardware import machine
 from trainbench.placement import PlacedStep
 from trainbench.processes import child
 from trainbench.report.numbers import duration
@@ -47,6 +49,10 @@ from trainbench.workload import Workload
 
 # A float32 square of 1 TiB: no device's memory holds it, so that the compiler says at once what it has.
 _TOO_LARGE = 2**19
+
+
+# What a process does with the one request that it gets; it may raise what `answer` puts into words.
+Work = Callable[[Request, ProgressLine], Reply]
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,20 @@ def directory() -> Path:
     return aot.cache_directory() / "forecast"
 
 
-def answer(request: Request, progress: ProgressLine) -> Reply:
+def compiled(request: Request, progress: ProgressLine) -> Reply:
+    """The facts of a step whose compiled program is in the cache now.
+
+    Raises:
+      UserError: the configuration is wrong, or the target can't be compiled for.
+      jax.errors.JaxRuntimeError: the compiler broke down.
+    """
+    return Reply(facts=_facts(request, progress))
+
+
+def answer(request: Request, progress: ProgressLine, work: Work = compiled) -> Reply:
     """The reply to a request; whatever goes wrong is in it."""
     try:
-        return Reply(facts=_facts(request, progress))
+        return work(request, progress)
     except UserError as error:
         return Reply(mistake=Mistake(problem=error.problem, allowed=error.allowed, fix=error.fix))
     except jax.errors.JaxRuntimeError as error:
@@ -78,8 +94,8 @@ def answer(request: Request, progress: ProgressLine) -> Reply:
 def _facts(request: Request, progress: ProgressLine) -> Facts:
     step = _step(config.parse(request.tree), find(request.target))
     lowered = step.placed.lower(progress.phase)
-    versions = _versions()
-    entry = directory() / f"{cache.key(lowered.stage.as_text(), step.target, versions)}.json"
+    versions = compilers.versions(step.target)
+    entry = directory() / f"{_key(step, lowered, versions)}.json"
     cached = cache.load(entry) is not None
     if not cached:
         with _alone(progress):
@@ -107,29 +123,50 @@ def _facts(request: Request, progress: ProgressLine) -> Facts:
 
 
 def _step(request: config.Request, target: Target) -> Step:
+    devices = topology.devices(target)
+    resolved, work = configured(request, devices, functools.partial(aot.accepted, device=devices.handles[0]))
+    return Step(target, devices, resolved, work, placement.place(work, resolved, devices))
+
+
+def configured(
+    request: config.Request, devices: Devices, accepts: Callable[[Mapping[str, str]], bool]
+) -> tuple[autos.RunConfig, Workload]:
+    """The request for these devices with nothing left open, and what is trained.
+
+    Args:
+      accepts: whether the compiler for the devices knows some options.
+
+    Raises:
+      UserError: it is nothing that can be forecast, or not for these devices.
+    """
     if not isinstance(request.data, SyntheticData):
         raise UserError(
             f"data={request.data.name}: a forecast is of the training step alone, not of reading data",
             allowed="data=synthetic",
             fix="data=synthetic",
         )
-    devices = topology.devices(target)
     check_supported(request.precision, devices)
     task = workload.make_task(request)
-    resolved = autos.resolve(request, task, devices.platform, devices.count)
-    work = workload.build(request, task, resolved.batch_size * devices.count)
-    return Step(target, devices, resolved, work, placement.place(work, resolved, devices))
+    resolved = autos.resolve(request, task, devices.platform, devices.count, accepts)
+    return resolved, workload.build(request, task, resolved.batch_size * devices.count, resolved.prng)
 
 
-def _versions() -> dict[str, str | None]:
-    software = machine.software()
-    return {name: software[name] for name in ("jax", "jaxlib", "libtpu", "xla_flags")}
+def _options(step: Step) -> dict[str, str | bool]:
+    return {**step.config.compiler_options, **compilers.OPTIONS[step.target.platform]}
+
+
+def _key(step: Step, lowered: aot.Lowered, versions: Mapping[str, str | None]) -> str:
+    """The name of the program's entry in the cache; of a GPU, its topology does not tell which it is."""
+    told = {option: str(value) for option, value in _options(step).items()}
+    if step.target.platform == "gpu":
+        told["device"] = gpu_devices.description(step.target.chip)
+    return cache.key(lowered.stage.as_text(), step.target, {**versions, **told})
 
 
 def _compile(
     step: Step, lowered: aot.Lowered, versions: Mapping[str, str | None], progress: ProgressLine
 ) -> Outcome:
-    available = _available_bytes(step.devices)
+    available = _available_bytes(step.target, step.devices)
     try:
         fits.refuse_above(
             available, fits.input_bytes(step.work, step.config, step.devices), "the input alone"
@@ -139,13 +176,14 @@ def _compile(
     progress.phase(_announcement(step))
     started = time.perf_counter()
     try:
-        compiled = lowered.stage.compile(compiler_options=dict(step.config.compiler_options) or None)
+        compiled = lowered.stage.compile(compiler_options=_options(step) or None)
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(str(error)):
             raise
         needed, said = needed_and_available(str(error))
         return TooLarge(needed, said or available, first_line(error), time.perf_counter() - started, versions)
-    return _program(compiled, available, time.perf_counter() - started, versions)
+    program = _program(compiled, available, time.perf_counter() - started, versions)
+    return program if fitting(program) else too_large(program)
 
 
 def _announcement(step: Step) -> str:
@@ -155,7 +193,7 @@ def _announcement(step: Step) -> str:
     usual = "seconds for a small model, minutes for a large one"
     lasts = f"{model} took {duration(before)} the last time" if before else usual
     what = f"{model} at batch {step.config.batch_size} for {step.target.name}"
-    return f"compiling {what} with the TPU compiler ({lasts})"
+    return f"compiling {what} with {compilers.NAMES[step.target.platform]} ({lasts})"
 
 
 def _program(
@@ -165,7 +203,7 @@ def _program(
     versions: Mapping[str, str | None],
 ) -> Program:
     cost, stats = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    assert stats is not None, "libtpu tells the memory of every program"
+    assert stats is not None, "both compilers tell the memory of every program"
     total = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
     memory = ProgramMemory(
         argument_bytes=stats.argument_size_in_bytes,
@@ -186,8 +224,10 @@ def _program(
     )
 
 
-def _available_bytes(devices: Devices) -> int | None:
-    """What the compiler may lay out in one device's memory; it says so only where a program doesn't fit."""
+def _available_bytes(target: Target, devices: Devices) -> int | None:
+    """What a program may take of one device's memory; libtpu says so only where a program doesn't fit."""
+    if target.platform == "gpu":
+        return gpu_devices.usable_bytes(target.chip)
     sharding = jax.sharding.SingleDeviceSharding(devices.handles[0])
     huge = jax.ShapeDtypeStruct((_TOO_LARGE, _TOO_LARGE), jnp.float32, sharding=sharding)
     try:
@@ -226,18 +266,18 @@ def _apart_from_the_compiler() -> TextIO:
     return own
 
 
-def main() -> None:
+def serve(work: Work) -> None:
     """Answer the one request on stdin; Ctrl-C ends the process at once, also inside native code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     request = Request.model_validate_json(sys.stdin.buffer.readline())
     child.begin()
     with ProgressLine(_apart_from_the_compiler()) as progress:
         progress.phase("reading the configuration")
-        reply = answer(request, progress)
+        reply = answer(request, progress, work)
     print(reply.model_dump_json(), flush=True)
     # The compiler's threads are not waited for.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    serve(compiled)

@@ -18,6 +18,10 @@ from trainbench.forecast.shape import parse as parse_shape
 # What the compiler writes where it has no estimate; negative numbers mean the same.
 UNKNOWN_CYCLES = 2**63 - 1
 
+# The model of XLA for GPUs for fusions that Triton computes tile by tile. The other, which has no name, takes
+# it that each element of a softmax computes its row anew: 500,000 times as long (jaxlib 0.10.2).
+TILED_MODEL = "indexing-cost-model"
+
 _HEADER = re.compile(r"HloModule (?P<name>[^,\s]+)")
 _PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
 _REPLICAS = re.compile(r"\breplica_count=(\d+)")
@@ -86,6 +90,21 @@ class Instruction:
         window = self.backend_config.get("window_config") or {}
         cycles = int(window.get("estimated_cycles", -1))
         return cycles if 0 <= cycles < UNKNOWN_CYCLES else None
+
+    @property
+    def estimated_s(self) -> float | None:
+        """The estimate of the compiler for GPUs in seconds, if it was asked for one; None where it has none.
+
+        Both models that it is from count bytes over the bandwidth as caches and coalescing leave it, and
+        scalar operations over the rate of the vector units, the two nearly hidden behind each other, and no
+        time to launch a kernel. Products are scalar operations to them: no estimate to use.
+        """
+        if "reification_cost" not in self.rest:
+            return None
+        costs = self.backend_config.get("reification_cost") or []
+        by_model = {cost.get("name", ""): cost["exec_time_us"] for cost in costs}
+        microseconds = by_model.get(TILED_MODEL, by_model.get(""))
+        return None if microseconds is None else float(microseconds) * 1e-6
 
     @property
     def target(self) -> str:

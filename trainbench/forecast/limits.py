@@ -30,9 +30,9 @@ def limit_of(one: Operation) -> str:
         return COLLECTIVES
     if one.overlapped:
         return MEMORY
-    if one.kind == "overhead" or not (one.roofline_s or one.cycles_s):
+    if one.kind == "overhead" or not (one.roofline_s or one.compiler_s):
         return OVERHEAD
-    if (one.cycles_s or 0.0) > FILL * one.roofline_s:
+    if (one.compiler_s or 0.0) > FILL * one.roofline_s:
         return VECTOR
     return MATRIX if one.matrix_s >= one.memory_s else MEMORY
 
@@ -40,12 +40,8 @@ def limit_of(one: Operation) -> str:
 def limits(schedule: Schedule) -> tuple[Part, ...]:
     """What each limit takes of the expected time, the largest first; what takes nothing is left out."""
     seconds: dict[str, float] = defaultdict(float)
-    overhead = schedule.parameters.operation_overhead_s
     for one in schedule.operations:
-        own = 0.0 if one.overlapped else min(one.time_s, overhead)
-        seconds[OVERHEAD] += own * one.count
-        seconds[limit_of(one)] += (one.time_s - own) * one.count
-    seconds[OVERHEAD] += schedule.parameters.step_overhead_s
+        seconds[limit_of(one)] += one.total_s
     return _parts(seconds, schedule.expected_s)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from trainbench.forecast.bound import Bound
 from trainbench.results import record
 
 # Names the file that keeps what native code writes on standard error.
@@ -34,7 +35,7 @@ class Facts(Section):
     Attributes:
       state_bytes: parameters, statistics and optimizer state; each device has them.
       program_flops: of one optimizer step over all devices, by the walk over the traced program.
-      entry: the cache's file with what the compiler says.
+      entry: the cache's file with what the compiler says; empty where nothing was compiled.
       cached: whether it was there already.
     """
 
@@ -47,8 +48,8 @@ class Facts(Section):
     steps_per_call: int
     trace_s: float
     lower_s: float
-    entry: str
-    cached: bool
+    entry: str = ""
+    cached: bool = False
 
 
 class Mistake(Section):
@@ -60,8 +61,9 @@ class Mistake(Section):
 
 
 class Reply(Section):
-    """One of: facts, with the outcome in the cache; a mistake; or the compiler's own failure in a line."""
+    """One of: facts, with an outcome in the cache or a bound; a mistake; the compiler's failure in a line."""
 
     facts: Facts | None = None
+    bound: Bound | None = None
     mistake: Mistake | None = None
     failure: str | None = None

@@ -15,7 +15,8 @@ _TOTAL = re.compile(rf"\({_SIZE}\) exceeds available HBM \({_SIZE}\)")
 class ProgramMemory:
     """Memory of one call, in bytes per device, by the compiler's `memory_analysis`.
 
-    `alias_bytes` of the output lie in donated arguments; `peak_bytes` is the sum of the others less these.
+    `alias_bytes` of the output lie in donated arguments; `peak_bytes` is the sum of the others less these. What
+    cuDNN takes for itself on a GPU is not in it: XLA chooses among its algorithms only on the real device.
     """
 
     argument_bytes: int
@@ -31,9 +32,9 @@ class Program:
 
     Attributes:
       hlo: the scheduled program of one device, as text.
-      available_bytes: of one device's memory, what the compiler may lay out.
+      available_bytes: of one device's memory, what the compiler may lay out; of a GPU's, what JAX takes.
       optimal_s: the compiler's optimistic estimate of one call as it stands. Each operation of unknown cost
-        has added -1 to it, loop bodies are in it once, and collectives not at all.
+        has added -1 to it, loop bodies are in it once, and collectives not at all. None for GPUs, as are:
       flops, bytes: of one call on one device; loop bodies once.
       versions: of what compiled it.
     """
@@ -66,6 +67,18 @@ class TooLarge:
 
 
 Outcome = Program | TooLarge
+
+
+def fitting(program: Program) -> bool:
+    """Whether a program that was compiled fits: XLA compiles for GPUs also what is larger than the memory."""
+    return program.available_bytes is None or program.memory.peak_bytes <= program.available_bytes
+
+
+def too_large(program: Program) -> TooLarge:
+    """What is left to say of a program that was compiled and does not fit."""
+    needed, available = program.memory.peak_bytes, program.available_bytes
+    reason = f"the compiled program needs {needed} bytes of {available}"
+    return TooLarge(needed, available, reason, program.compile_s, program.versions)
 
 
 def is_out_of_memory(text: str) -> bool:

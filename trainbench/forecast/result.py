@@ -8,8 +8,10 @@ from typing import Any
 
 from trainbench import published
 from trainbench.config import Request
-from trainbench.forecast import chip_model, hlo, time_model
-from trainbench.forecast.build import Build
+from trainbench.forecast import calibration, chip_model, economy, hlo, time_model
+from trainbench.forecast.bound import Bound
+from trainbench.forecast.build import Build, Traced
+from trainbench.forecast.calibration import Calibration
 from trainbench.forecast.limits import Part, limits, top
 from trainbench.forecast.program import Program, TooLarge
 from trainbench.forecast.schedule import Schedule
@@ -21,6 +23,7 @@ from trainbench.results import record
 from trainbench.work_sections import software_section
 
 NOTHING_RAN = "nothing ran: this is a forecast"
+NOT_COMPILED = "nothing was compiled"
 
 
 @dataclass(frozen=True)
@@ -33,32 +36,97 @@ class Asked:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def assemble(build: Build, asked: Asked) -> record.Result:
-    """The record of a step that was compiled, or that the target's memory does not hold.
+def assemble(build: Build | Traced, asked: Asked) -> record.Result:
+    """The record of a step that was compiled, or that the target's memory does not hold; or of its bound.
 
-    Its throughput is by the compiler's estimate, and not calibrated.
+    It has an expected throughput where published figures have calibrated the time model for the platform.
     """
-    program = build.program
-    schedule = None
-    if program is not None:
-        schedule = time_model.times(hlo.parse(program.hlo), chip_model.for_target(build.target))
-    speed = _throughput(build, schedule) if schedule else None
+    if isinstance(build, Traced):
+        return _bounded(build, asked)
+    times = _times(build, build.program) if build.program else None
+    speed = _throughput(build, times) if times else None
     too_large = build.outcome if isinstance(build.outcome, TooLarge) else None
     return record.Result(
         kind="forecast",
         status="oom" if too_large else "ok",
         status_reason=_excess(too_large) if too_large else None,
-        **_frame(build.target, asked),
+        **_frame(build.target, asked, _prng(build, asked)),
         autos=build.facts.autos,
         workload=build.facts.workload,
         hardware=build.facts.hardware,
         compile=_compile(build),
         throughput=speed,
         memory=_memory(build),
-        comparisons=published.beside(_run_facts(build, speed), asked.request) if speed else (),
-        forecast=_forecast(build, schedule),
-        warnings=tuple(_warnings(schedule)),
+        power=economy.power(build.target, speed.samples_per_s) if speed else None,
+        cost=economy.cost(build.target, speed.samples_per_s, asked.request.price_per_hour) if speed else None,
+        comparisons=_comparisons(build, speed, asked) if times else (),
+        forecast=_forecast(build, times, asked),
+        warnings=tuple(_warnings(build, times)),
     )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The schedule with every rate and estimate as published, and as published figures have calibrated it."""
+
+    stated: Schedule
+    calibrated: Schedule | None
+    calibration: Calibration | None
+
+    @property
+    def best(self) -> Schedule:
+        return self.calibrated or self.stated
+
+
+def _times(build: Build, program: Program) -> _Times:
+    module, chip = hlo.parse(program.hlo), chip_model.for_target(build.target)
+    stated = time_model.times(module, chip)
+    known = calibration.load().get(build.target.platform)
+    return _Times(stated, time_model.times(module, chip, known.parameters) if known else None, known)
+
+
+def _bounded(traced: Traced, asked: Asked) -> record.Result:
+    """The record of a step that was only traced."""
+    bound, facts = traced.bound, traced.facts
+    whole = bound.seconds if bound.fits else None
+    about = _target(traced.target).model_copy(update={"basis": "traced program", "unknown": bound.unknown})
+    if bound.explanation:
+        about = about.model_copy(update={"explanation": f"{about.explanation}: {bound.explanation}"})
+    if whole:
+        parts = sorted(bound.parts.items(), key=lambda part: part[1], reverse=True)
+        limits_ = tuple(_part(Part(name, took, took / whole), facts.steps_per_call) for name, took in parts)
+        rate = _rate(traced, whole)
+        about = about.model_copy(update={"bound_samples_per_s": rate, "limits": limits_})
+    return record.Result(
+        kind="forecast",
+        status="ok" if bound.fits else "oom",
+        status_reason=None if bound.fits else _does_not_fit(bound),
+        **_frame(traced.target, asked, _prng(traced, asked)),
+        autos=facts.autos,
+        workload=facts.workload,
+        hardware=facts.hardware,
+        compile=record.Compile(trace_s=facts.trace_s, program_flops=facts.program_flops),
+        memory=record.Memory(limit_bytes=bound.memory_bytes),
+        comparisons=_comparisons(traced, None, asked) if whole else (),
+        forecast=about,
+        warnings=tuple(_warnings_of_bound(traced)),
+    )
+
+
+def _does_not_fit(bound: Bound) -> str:
+    assert bound.memory_bytes is not None
+    needed, has = bound.held_bytes, bound.memory_bytes
+    return (
+        f"state and batch alone need {size(needed)} of a device's {size(has)}, {size(needed - has)} too much"
+    )
+
+
+def _warnings_of_bound(traced: Traced) -> Iterator[str]:
+    yield from _nothing_ran()
+    why = traced.why
+    yield f"throughput: {why.problem} (to get more than a bound: {why.fix})"
+    yield f"peak_bytes_compiled: {NOT_COMPILED}; state and batch alone take {size(traced.bound.held_bytes)}"
+    yield from (f"forecast: {text}" for text in traced.bound.unknown)
 
 
 def failed(target: Target, reason: str, asked: Asked) -> record.Result:
@@ -72,7 +140,7 @@ def failed(target: Target, reason: str, asked: Asked) -> record.Result:
     )
 
 
-def _frame(target: Target, asked: Asked) -> dict[str, Any]:
+def _frame(target: Target, asked: Asked, prng: str | None = None) -> dict[str, Any]:
     name = f"{asked.request.model.name}-{target.name.replace(':', '-')}"
     return {
         "id": f"{name}-{asked.started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
@@ -80,8 +148,13 @@ def _frame(target: Target, asked: Asked) -> dict[str, Any]:
         "command": asked.command,
         "config": dict(asked.tree),
         # A driver of this machine's own has no part in it.
-        "software": software_section({**machine.software(), "driver": None}),
+        "software": software_section({**machine.software(), "driver": None}, prng),
     }
+
+
+def _prng(build: Build | Traced, asked: Asked) -> str | None:
+    chosen = build.facts.autos.get("prng")
+    return str(chosen.value) if chosen else asked.request.prng
 
 
 def _excess(outcome: TooLarge) -> str:
@@ -119,36 +192,44 @@ def _memory(build: Build) -> record.Memory:
     return record.Memory(peak_bytes_compiled=needed, limit_bytes=outcome.available_bytes)
 
 
-def _rate(build: Build, seconds: float) -> float | None:
+def _rate(build: Build | Traced, seconds: float) -> float | None:
     """Samples per second over all devices, where one device call takes this long."""
     samples = build.facts.workload.global_batch_size * build.facts.steps_per_call
     return samples / seconds if seconds > 0 else None
 
 
-def _throughput(build: Build, schedule: Schedule) -> record.Throughput | None:
-    rate, tokens = _rate(build, schedule.expected_s), build.facts.tokens_per_sample
-    if rate is None:
+def _throughput(build: Build, times: _Times) -> record.Throughput | None:
+    """The expected rate; the interval ends at the bound, which this program cannot exceed."""
+    bound, tokens = _rate(build, times.stated.roofline_s), build.facts.tokens_per_sample
+    rate = _rate(build, times.calibrated.expected_s) if times.calibrated else None
+    if rate is None or bound is None or times.calibration is None:
         return None
+    low, high = times.calibration.interval(rate)
     return record.Throughput(
         samples_per_s=rate,
+        samples_per_s_ci95=(low, min(high, bound)),
         samples_per_s_per_chip=rate / build.target.chips,
         tokens_per_s=rate * tokens if tokens else None,
     )
 
 
-def _forecast(build: Build, schedule: Schedule | None) -> record.Forecast:
+def _forecast(build: Build, times: _Times | None, asked: Asked) -> record.Forecast:
     about = _target(build.target)
-    if schedule is None:
+    if times is None:
         return about
-    whole, steps = schedule.expected_s, build.facts.steps_per_call
+    best, steps = times.best, build.facts.steps_per_call
+    rests_on = times.calibration
     return about.model_copy(
         update={
-            "bound_samples_per_s": _rate(build, schedule.roofline_s),
-            "compiler_samples_per_s": _rate(build, whole),
-            "unestimated_fraction": min(1.0, schedule.unestimated_s / whole) if whole else None,
-            "limits": tuple(_part(part, steps) for part in limits(schedule)),
-            "operations": tuple(_part(part, steps) for part in top(schedule)),
-            "unknown": schedule.unknown,
+            "calibration": rests_on.words(build.target.chip, asked.request.model.name) if rests_on else None,
+            "bound_samples_per_s": _rate(build, times.stated.roofline_s),
+            "compiler_samples_per_s": _rate(build, times.stated.expected_s),
+            "unestimated_fraction": min(1.0, best.unestimated_s / best.expected_s)
+            if best.expected_s
+            else None,
+            "limits": tuple(_part(part, steps) for part in limits(best)),
+            "operations": tuple(_part(part, steps) for part in top(best)),
+            "unknown": best.unknown,
         }
     )
 
@@ -167,8 +248,16 @@ def _part(part: Part, steps: int) -> record.ForecastPart:
     return record.ForecastPart(name=part.name, seconds=part.seconds / steps, share=min(1.0, part.share))
 
 
-def _run_facts(build: Build, speed: record.Throughput) -> RunFacts:
+def _comparisons(
+    build: Build | Traced, speed: record.Throughput | None, asked: Asked
+) -> tuple[record.Comparison, ...]:
+    """The published figures beside a forecast, the one to be reproduced first; a bound has no ratios."""
+    return published.beside(_run_facts(build, speed), asked.request, first=asked.request.reproduce)
+
+
+def _run_facts(build: Build | Traced, speed: record.Throughput | None) -> RunFacts:
     work, target = build.facts.workload, build.target
+    here = target.platform == "cpu"
     return RunFacts(
         model=work.model,
         task=work.task,
@@ -179,18 +268,23 @@ def _run_facts(build: Build, speed: record.Throughput) -> RunFacts:
         gradient_accumulation=work.gradient_accumulation,
         optimizer=work.optimizer,
         num_chips=target.chips,
-        samples_per_s_per_chip=speed.samples_per_s_per_chip,
-        chip_id=target.chip,
-        accelerator=chips.by_id(target.chip).name,
+        samples_per_s_per_chip=speed.samples_per_s_per_chip if speed else None,
+        chip_id=None if here else target.chip,
+        accelerator="CPU" if here else chips.by_id(target.chip).name,
         dataset=work.data,
         devices_per_chip=target.devices_per_chip,
     )
 
 
-def _warnings(schedule: Schedule | None) -> Iterator[str]:
-    yield from (f"{name}: {NOTHING_RAN}" for name in ("timing", "loss", "peak_bytes_allocator", "power"))
-    if schedule is None:
+def _nothing_ran() -> Iterator[str]:
+    yield from (f"{name}: {NOTHING_RAN}" for name in ("timing", "loss", "peak_bytes_allocator", "mean_w"))
+
+
+def _warnings(build: Build, times: _Times | None) -> Iterator[str]:
+    yield from _nothing_ran()
+    yield "utilization: no device reached it"
+    if times is None:
         return
-    yield "samples_per_s_ci95: there is no interval before the estimate is calibrated"
-    yield "utilization: none is derived from an estimate that is not calibrated"
-    yield from (f"forecast: {text}" for text in schedule.unknown)
+    if times.calibration is None:
+        yield f"throughput: no published figures have calibrated forecasts for a {build.target.platform} yet"
+    yield from (f"forecast: {text}" for text in times.best.unknown)

@@ -14,25 +14,22 @@ Kind = Literal["matrix", "memory", "collective", "custom", "overhead"]
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a program reaches of its limits; the defaults are the limits themselves.
+    """What a program reaches of its limits; the defaults are the limits, and the compiler taken at its word.
 
     Attributes:
       matrix_efficiency: share of the matrix units' peak, where that is the limit.
       memory_efficiency: share of main memory's bandwidth.
       collective_efficiency: share of the links' bandwidth.
-      cycles_efficiency: the compiler's estimate over the time taken, where that is the limit.
-      operation_overhead_s: from the end of one operation to the start of the next.
-      collective_latency_s: of a collective beyond what its bytes take.
-      step_overhead_s: once for the whole program.
+      compiler_excess: of the time by which the compiler's own estimate of an operation exceeds the roofline,
+        the part that really comes. 0: all of it is hidden or never was; 1: all of it comes.
+      collective_latency_s: of a collective, beyond what its bytes take.
     """
 
     matrix_efficiency: float = 1.0
     memory_efficiency: float = 1.0
     collective_efficiency: float = 1.0
-    cycles_efficiency: float = 1.0
-    operation_overhead_s: float = 0.0
+    compiler_excess: float = 1.0
     collective_latency_s: float = 0.0
-    step_overhead_s: float = 0.0
 
 
 FULL_RATES = Parameters()
@@ -44,7 +41,7 @@ class Operation:
 
     Attributes:
       origin: where in the traced program it comes from; may be empty.
-      cycles_s: by the compiler's estimate; None where it has none.
+      compiler_s: by the compiler's estimate; None where it has none.
       matrix_s, memory_s, network_s: at the full rates of the matrix units, main memory and the links.
       time_s: what it adds to the step by the model; of a transfer, what the work meanwhile does not hide.
       count: how often it runs in a step.
@@ -55,7 +52,7 @@ class Operation:
     opcode: str
     origin: str
     kind: Kind
-    cycles_s: float | None
+    compiler_s: float | None
     matrix_s: float
     memory_s: float
     network_s: float
@@ -86,25 +83,25 @@ class Schedule:
 
     @property
     def expected_s(self) -> float:
-        return sum(one.total_s for one in self.operations) + self.parameters.step_overhead_s
+        return sum(one.total_s for one in self.operations)
 
     @property
     def optimistic_s(self) -> float:
-        return self._hidden([max(one.cycles_s or 0.0, one.roofline_s) for one in self.operations])
+        return self._hidden([max(one.compiler_s or 0.0, one.roofline_s) for one in self.operations])
 
     @property
     def roofline_s(self) -> float:
         return self._hidden([one.roofline_s for one in self.operations])
 
     @property
-    def cycles_s(self) -> float:
+    def compiler_s(self) -> float:
         """The compiler's own estimates alone, loops multiplied; what has none counts nothing."""
-        return sum((one.cycles_s or 0.0) * one.count for one in self.operations)
+        return sum((one.compiler_s or 0.0) * one.count for one in self.operations)
 
     @property
     def unestimated_s(self) -> float:
         """The part of `expected_s` that rests on the roofline alone, without an estimate of the compiler."""
-        return sum(one.total_s for one in self.operations if one.cycles_s is None)
+        return sum(one.total_s for one in self.operations if one.compiler_s is None)
 
     def _hidden(self, times: list[float]) -> float:
         """The longest of what core, memory and links do, each without a pause."""

@@ -124,6 +124,21 @@ def names(generation: str) -> list[str]:
     return [f"{generation}-{count}" for count in _sizes(generation)]
 
 
+def of_chips(chip_id: str, count: int) -> str | None:
+    """The name of so many chips of chips.yaml in one slice; None where they make none.
+
+    >>> of_chips("tpu-v3", 16), of_chips("tpu-v6e", 3), of_chips("a100-sxm4-80gb", 8), of_chips("l4", 12)
+    ('v3-32', None, 'a100-8', None)
+    """
+    for generation, found in GENERATIONS.items():
+        if found.chip == chip_id:
+            named = [number for number, chips_ in _sizes(generation).items() if chips_ == count]
+            return f"{generation}-{named[0]}" if named else None
+    whole = count <= MOST_GPUS_PER_HOST or count % MOST_GPUS_PER_HOST == 0
+    short = {long: name for name, long in GPUS.items()}
+    return f"{short.get(chip_id, chip_id)}-{count}" if chip_id in _gpu_ids() and whole else None
+
+
 def _sizes(generation: str) -> dict[int, int]:
     """Chips by the number in the name. One chip is always N-1, also where Google's own names begin later."""
     per_chip = _counted_per_chip(generation)

@@ -1,8 +1,8 @@
 """How long a compiled program takes: a small model over its schedule.
 
-An operation takes the longest of three times: the compiler's own estimate of its clock cycles, its FLOPs over
-the matrix units' peak, and its bytes over main memory's bandwidth; where the compiler has no estimate (custom
-calls, most operations outside fusions), only the two others. A loop's body counts as often as it runs.
+An operation takes at least its roofline: the longer of its FLOPs over the matrix units' peak and its bytes
+over main memory's bandwidth. Where the compiler's own estimate is longer, so is the operation, by a part of
+the difference (`Parameters.compiler_excess`). A loop's body counts as often as it runs.
 
 A transfer between a `-start` and its `-done` costs only what the work between them leaves over. Transfers
 take turns at main memory or at the links, and get the share of them that the operations meanwhile do not
@@ -18,7 +18,7 @@ from trainbench.forecast.collectives import base_opcode, is_collective, sent_byt
 from trainbench.forecast.hlo import Computation, Instruction, Module
 from trainbench.forecast.schedule import FULL_RATES, Kind, Operation, Parameters, Schedule
 from trainbench.forecast.trips import trips
-from trainbench.forecast.work import FREE, FREE_TARGETS, KERNEL, Work, stated_cost, work_of
+from trainbench.forecast.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
 
 
 def times(module: Module, chip: ChipModel, parameters: Parameters = FULL_RATES) -> Schedule:
@@ -81,21 +81,28 @@ class _Run:
         if one.opcode == "conditional":
             branches = [self.computation(self.module.computations[name]) for name in one.called]
             return max(branches, key=_sum)
+        if one.opcode == "async-start" and self._computes(computation, one):
+            return self.computation(self.module.computations[one.called[0]])
         return None
+
+    def _computes(self, computation: Computation, start: Instruction) -> bool:
+        """Whether this starts a kernel on another queue of a GPU: it takes units from those beside it."""
+        if self.chip.platform != "gpu" or any(self._collectives(computation, start)):
+            return False
+        return self.module.computations[start.called[0]].root.opcode in ("fusion", "call", "custom-call")
 
     def _operation(self, computation: Computation, one: Instruction) -> Operation:
         overlapped = one.opcode.endswith("-start")
-        work = self._transfer(computation, one) if overlapped else work_of(self.module, computation, one)
-        if one.target == KERNEL and stated_cost(one) is None:
+        work = self._transfer(computation, one) if overlapped else self._work(computation, one)
+        if one.target.startswith((KERNEL, *UNTOLD)) and stated_cost(one) is None:
             self.unknown.append(f"what the kernel {one.name} computes: only its arguments and results count")
-        cycles = one.estimated_cycles
         network_s, collective = self._network(computation, one)
         operation = Operation(
             name=one.name,
             opcode=one.opcode,
             origin=one.op_name,
             kind=_kind(one, work, collective),
-            cycles_s=None if cycles is None or self.chip.clock_hz is None else cycles / self.chip.clock_hz,
+            compiler_s=self._estimate(one, work),
             matrix_s=self._matrix(work),
             memory_s=work.bytes / self.chip.memory_bytes_per_s,
             network_s=network_s,
@@ -104,16 +111,25 @@ class _Run:
         )
         return operation if overlapped else replace(operation, time_s=self._time(operation))
 
+    def _work(self, computation: Computation, one: Instruction) -> Work:
+        return work_of(self.module, computation, one, self.chip.platform)
+
+    def _estimate(self, one: Instruction, work: Work) -> float | None:
+        """Seconds by the compiler; that for GPUs knows no matrix units, so there products have none."""
+        if self.chip.platform == "gpu":
+            return None if work.flops else one.estimated_s
+        cycles = one.estimated_cycles
+        return None if cycles is None or self.chip.clock_hz is None else cycles / self.chip.clock_hz
+
     def _time(self, one: Operation) -> float:
         """What an operation takes that nothing hides."""
         reached = self.parameters
-        longest = max(
-            (one.cycles_s or 0.0) / reached.cycles_efficiency,
+        roofline = max(
             one.matrix_s / reached.matrix_efficiency,
             one.memory_s / reached.memory_efficiency,
-            self._network_time(one.network_s) if one.kind == "collective" or one.network_s else 0.0,
+            self._network_time(one.network_s),
         )
-        return longest + reached.operation_overhead_s
+        return roofline + reached.compiler_excess * max(0.0, (one.compiler_s or 0.0) - roofline)
 
     def _network_time(self, seconds: float) -> float:
         if not seconds:
@@ -153,7 +169,7 @@ class _Run:
         """What a transfer moves between main memory and elsewhere."""
         if start.opcode == "async-start":
             called = self.module.computations[start.called[0]]
-            return work_of(self.module, called, called.root)
+            return self._work(called, called.root)
         sources = [computation.by_name[name].shape for name in start.operands]
         read = sum(shape.main_memory_bytes for shape in sources)
         if start.opcode == "copy-start":

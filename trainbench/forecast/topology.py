@@ -1,4 +1,4 @@
-"""The devices of a TPU that isn't there, as libtpu describes them to JAX."""
+"""The devices of a TPU or a GPU that isn't there, as its compiler describes them to JAX."""
 
 from importlib import metadata
 from typing import Any
@@ -7,8 +7,9 @@ import jax
 from jax.experimental import topologies
 
 from trainbench.errors import UserError, first_line
+from trainbench.forecast import gpu_devices
 from trainbench.forecast.targets import Target
-from trainbench.hardware.chips import lookup
+from trainbench.hardware import chips
 from trainbench.training.device import Devices
 
 # As libtpu 0.0.52 words them.
@@ -22,6 +23,21 @@ def devices(target: Target) -> Devices:
     Raises:
       UserError: this libtpu doesn't know the target, or another process holds libtpu for itself.
     """
+    return _gpus(target) if target.platform == "gpu" else _tpu(target)
+
+
+def _gpus(target: Target) -> Devices:
+    gpu = gpu_devices.find(target.chip)
+    assert gpu is not None, "the parent process has checked it"
+    description = topologies.get_topology_desc(
+        platform="cuda", target_config=gpu_devices.description(target.chip), topology=target.topology
+    )
+    handles: tuple[Any, ...] = tuple(description.devices)
+    chip = chips.by_id(target.chip)
+    return Devices(handles, "gpu", handles[0].device_kind, chip, float(gpu.capability))
+
+
+def _tpu(target: Target) -> Devices:
     try:
         description = topologies.get_topology_desc(
             platform="tpu", topology_name=target.topology, **target.options
@@ -30,7 +46,7 @@ def devices(target: Target) -> Devices:
         raise _explained(error, target) or error from None
     handles: tuple[Any, ...] = tuple(description.devices)
     kind = handles[0].device_kind
-    return Devices(handles, "tpu", kind, lookup(kind, cores_per_device=handles[0].num_cores))
+    return Devices(handles, "tpu", kind, chips.lookup(kind, cores_per_device=handles[0].num_cores))
 
 
 def _explained(error: Exception, target: Target) -> UserError | None:

@@ -1,23 +1,19 @@
 """What one operation of a compiled program has to do: multiply-adds, and bytes between core and main memory.
 
-FLOPs count 2 for each multiply-add of a matrix product or convolution, everything else 0: the rest runs on
-other units, whose time is in the compiler's own estimate. Taps of a convolution that fall on padding, or
-between the elements of a dilated input, are left out as in XLA's own cost analysis; XLA for TPUs also writes
-batched matrix products as such convolutions.
+FLOPs are those of matrix products and convolutions, as `products` counts them, everything else 0: the rest
+runs on other units, whose time is in the compiler's own estimate.
 
 Bytes are those of arrays in main memory as they lie there, padded to tiles, each read or written once. Only
 the part is counted of an array of which only a slice is read, or into which only a slice is written.
 """
 
-import functools
-import math
-import re
 from dataclasses import dataclass
 
-import numpy as np
-
+from trainbench.forecast import products
 from trainbench.forecast.hlo import Computation, Instruction, Module
+from trainbench.forecast.products import Product
 from trainbench.forecast.shape import Shape
+from trainbench.forecast.targets import Platform
 
 # Passes of the matrix unit for an fp32 product at each precision: bf16, three and six bf16 products,
 # https://docs.jax.dev/en/latest/jax.lax.html#jax.lax.Precision (2026-11).
@@ -30,14 +26,14 @@ FREE = frozenset(
         *("replica-id", "opt-barrier", "domain", "add-dependency", "get-dimension-size"),
     }
 )
-# A kernel written in Pallas.
+# A kernel written in Pallas for TPUs.
 KERNEL = "tpu_custom_call"
+# Kernels for GPUs whose products nothing tells: cuDNN's fused attention, and Pallas' by Triton and Mosaic.
+UNTOLD = ("__cudnn$fmha", "__gpu$xla.gpu.triton", "mosaic_gpu")
 # Custom calls that only tell the compiler something.
 FREE_TARGETS = frozenset({"AllocateBuffer", "AssumeGatherIndicesInBound", "Sharding", "MarkBuffer"})
 
 _SLICES = frozenset({"slice", "dynamic-slice", "gather"})
-_DIM_LABELS = re.compile(r"(?P<input>\w+)_(?P<kernel>\w+)->(?P<output>\w+)")
-_PRECISIONS = re.compile(r"operand_precision=\{([^}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Work:
     """What an operation does once.
 
     Attributes:
-      flops: by dtype of what is multiplied ("bf16", "fp16", "fp8", "int8"), passes counted.
+      flops: by the rate that applies ("bf16", "fp16", "tf32", "fp32", "fp8", "int8"), passes counted.
       bytes: read from and written to main memory.
     """
 
@@ -57,7 +53,9 @@ class Work:
         return sum(count for _, count in self.flops)
 
 
-def work_of(module: Module, computation: Computation, instruction: Instruction) -> Work:
+def work_of(
+    module: Module, computation: Computation, instruction: Instruction, platform: Platform = "tpu"
+) -> Work:
     """The work of an instruction of `computation`, loops and calls apart: what they call counts there."""
     if instruction.opcode in FREE or instruction.target in FREE_TARGETS:
         return Work()
@@ -65,7 +63,8 @@ def work_of(module: Module, computation: Computation, instruction: Instruction) 
         stated = stated_cost(instruction)
         if stated is not None:
             return stated
-    return Work(_flops(module, computation, instruction), _bytes(module, computation, instruction))
+    flops = _flops(module, computation, instruction, platform)
+    return Work(flops, _bytes(module, computation, instruction))
 
 
 def stated_cost(call: Instruction) -> Work | None:
@@ -77,31 +76,33 @@ def stated_cost(call: Instruction) -> Work | None:
 
 
 def _flops(
-    module: Module, computation: Computation, instruction: Instruction
+    module: Module, computation: Computation, instruction: Instruction, platform: Platform
 ) -> tuple[tuple[str, float], ...]:
     totals: dict[str, float] = {}
-    for place, product in _products(module, computation, instruction):
-        dtype, passes = _multiplied(place, product)
-        count = dot_flops(place, product) if product.opcode == "dot" else convolution_flops(place, product)
-        totals[dtype] = totals.get(dtype, 0.0) + passes * count
+    for product in _products(module, computation, instruction):
+        rate, passes = _multiplied(product, platform)
+        totals[rate] = totals.get(rate, 0.0) + passes * product.flops
     return tuple(sorted(totals.items()))
 
 
-def _products(
-    module: Module, computation: Computation, instruction: Instruction
-) -> list[tuple[Computation, Instruction]]:
-    """The matrix products and convolutions that `instruction` is or has fused, each with where it stands."""
-    if instruction.opcode in ("dot", "convolution"):
-        return [(computation, instruction)]
+def _products(module: Module, computation: Computation, instruction: Instruction) -> list[Product]:
+    """The matrix products and convolutions that `instruction` is or has fused."""
+    product = products.product_of(computation, instruction)
+    if product is not None:
+        return [product]
     if instruction.opcode != "fusion":
         return []
     fused = [module.computations[name] for name in instruction.called]
     return [found for inner in fused for one in inner.instructions for found in _products(module, inner, one)]
 
 
-def _multiplied(computation: Computation, product: Instruction) -> tuple[str, int]:
-    """(rate that applies, passes over the matrix unit)."""
-    dtype = computation.by_name[product.operands[0]].shape.dtype
+def _multiplied(product: Product, platform: Platform) -> tuple[str, int]:
+    """(rate that applies, passes over the matrix unit).
+
+    A TPU multiplies float32 as one or more products of bfloat16. An NVIDIA GPU does so in TF32, unless the
+    highest precision is asked for: https://docs.jax.dev/en/latest/jax.lax.html#jax.lax.Precision (2026-11).
+    """
+    dtype = product.dtype
     if dtype == "f16":
         return "fp16", 1
     if dtype.startswith("f8"):
@@ -110,71 +111,9 @@ def _multiplied(computation: Computation, product: Instruction) -> tuple[str, in
         return "int8", 1
     if dtype != "f32":
         return "bf16", 1
-    found = _PRECISIONS.search(product.rest)
-    stated = found[1].split(",") if found else ["default"]
-    return "bf16", max(PASSES.get(precision.strip(), 1) for precision in stated)
-
-
-def dot_flops(computation: Computation, product: Instruction) -> float:
-    """2 x the result's elements x the contracted sizes."""
-    left = computation.by_name[product.operands[0]].shape
-    contracted = product.attributes.get("lhs_contracting_dims", "{}").strip("{}")
-    sizes = [left.dims[int(dim)] for dim in contracted.split(",") if dim]
-    return 2.0 * product.shape.size * math.prod(sizes)
-
-
-def convolution_flops(computation: Computation, product: Instruction) -> float:
-    """2 x batch x output features x input features of a group x pairs of output place and tap that meet."""
-    labels = _DIM_LABELS.match(product.attributes["dim_labels"])
-    assert labels is not None
-    image, kernel = (computation.by_name[name].shape for name in product.operands[:2])
-    batch = product.shape.dims[labels["output"].index("b")]
-    features = product.shape.dims[labels["output"].index("f")]
-    contracted = kernel.dims[labels["kernel"].index("i")]
-    window = _window(product.attributes.get("window", "{}"))
-    pairs = 1
-    for place, label in enumerate(sorted(label for label in labels["output"] if label.isdigit())):
-        sizes = (
-            image.dims[labels["input"].index(label)],
-            kernel.dims[labels["kernel"].index(label)],
-            product.shape.dims[labels["output"].index(label)],
-        )
-        pairs *= meeting_pairs(*sizes, **{key: values[place] for key, values in window.items()})
-    return 2.0 * batch * features * contracted * pairs
-
-
-@functools.lru_cache(maxsize=4096)
-def meeting_pairs(
-    inputs: int,
-    taps: int,
-    outputs: int,
-    *,
-    stride: int = 1,
-    pad: int = 0,
-    lhs_dilate: int = 1,
-    rhs_dilate: int = 1,
-) -> int:
-    """Pairs of an output place and a tap, along one dimension, that meet an element of the input.
-
-    >>> meeting_pairs(4, 3, 4, pad=1)  # "same" padding: the outer taps fall off at both ends
-    10
-    """
-    places = np.arange(outputs)[:, None] * stride + np.arange(taps)[None, :] * rhs_dilate - pad
-    meets = (places >= 0) & (places < (inputs - 1) * lhs_dilate + 1) & (places % lhs_dilate == 0)
-    return int(np.count_nonzero(meets))
-
-
-def _window(text: str) -> dict[str, list[int]]:
-    """The window's sizes by kind and spatial dimension; what is absent is at its default."""
-    fields = dict(part.split("=") for part in text.strip("{}").split() if "=" in part)
-    found: dict[str, list[int]] = {
-        key: [int(value) for value in fields[key].split("x")]
-        for key in ("stride", "lhs_dilate", "rhs_dilate")
-        if key in fields
-    }
-    if "pad" in fields:
-        found["pad"] = [int(pair.split("_")[0]) for pair in fields["pad"].split("x")]
-    return found
+    if platform == "gpu":
+        return "fp32" if "highest" in product.precision else "tf32", 1
+    return "bf16", max((PASSES.get(precision, 1) for precision in product.precision), default=1)
 
 
 def _bytes(module: Module, computation: Computation, instruction: Instruction) -> int:
@@ -191,7 +130,8 @@ def _bytes(module: Module, computation: Computation, instruction: Instruction) -
         return indices + _part(shapes[0], instruction.shape) + instruction.shape.main_memory_bytes
     if instruction.opcode == "dynamic-update-slice":
         return shapes[1].main_memory_bytes + _part(instruction.shape, shapes[1])
-    return sum(shape.main_memory_bytes for shape in shapes) + instruction.shape.main_memory_bytes
+    result = products.result_of(instruction) if products.is_library_call(instruction) else instruction.shape
+    return sum(shape.main_memory_bytes for shape in shapes) + result.main_memory_bytes
 
 
 def _part(whole: Shape, part: Shape) -> int:

@@ -136,7 +136,7 @@ class Software(Section):
         default=None, description="of the trainbench checkout; -dirty with uncommitted changes"
     )
     xla_flags: str | None = None
-    prng: str | None = Field(default=None, description="JAX's random bit generator; dropout pays for it")
+    prng: str | None = Field(default=None, description="random bit generator of dropout, by JAX's name")
     driver: str | None = Field(default=None, description="accelerator driver")
 
 
@@ -411,7 +411,8 @@ class Forecast(Section):
         description="compiled by the target's compiler; or traced only, which gives a bound and no more"
     )
     calibration: str | None = Field(
-        default=None, description="which published figures the expected rate rests on, and how well it met them"
+        default=None,
+        description="which published figures the expected rate rests on, and how well it met them",
     )
     bound_samples_per_s: Quantity | None = Field(
         default=None, description="over all devices; FLOPs and bytes at published rates alone"
@@ -430,7 +431,9 @@ class Forecast(Section):
     unknown: tuple[str, ...] = Field(
         default=(), description="what could not be told: the step takes longer by that"
     )
-    beside: Beside | None = Field(default=None, description="a run of the same configuration on the real chip")
+    beside: Beside | None = Field(
+        default=None, description="a run of the same configuration on the real chip"
+    )
 
 
 class Result(Section):

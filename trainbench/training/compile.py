@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from trainbench.data.spec import ArraySpec
 from trainbench.measure.flops import FlopCount, walk
@@ -167,7 +168,7 @@ def placed(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
 
 
 def abstract_batch(
-    spec: Mapping[str, ArraySpec], sharding: jax.sharding.Sharding, stacked: int | None
+    spec: Mapping[str, ArraySpec], sharding: jax.sharding.Sharding | None, stacked: int | None
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """The abstract arrays of a batch; with `stacked`, that many batches along a new leading axis."""
     leading = () if stacked is None else (stacked,)
@@ -182,10 +183,12 @@ def nbytes(abstract: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
 
 
-def accepted(options: Mapping[str, str]) -> bool:
-    """Whether this jaxlib's compiler knows these options."""
+def accepted(options: Mapping[str, str], device: Any = None) -> bool:
+    """Whether the compiler for `device`, by default the one that JAX uses, knows these options."""
+    placement = None if device is None else jax.sharding.SingleDeviceSharding(device)
+    scalar = jax.ShapeDtypeStruct((), jnp.float32, sharding=placement)
     try:
-        jax.jit(_identity, compiler_options=dict(options)).lower(0.0).compile()
+        jax.jit(_identity, compiler_options=dict(options)).lower(scalar).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -2,9 +2,10 @@
 
     python -m tests.forecast.hlo.make [name ...]
 
-It needs the `forecast` extra, about half a minute for each, and no accelerator. Trimmed are tables of source
-lines, argument lists, shardings, and of the back end's remarks all but the estimates of time; programs are
-cut to one or two layers. What is left is the compiler's own text.
+It needs the extras `forecast` and `forecast-gpu`, about half a minute for each, and no accelerator. Trimmed
+are tables of source lines, argument lists, shardings, and of the back ends' remarks all but the estimates of
+time and what cuBLAS is called for; programs are cut to one or two layers. What is left is the compiler's own
+text.
 """
 
 import functools
@@ -13,6 +14,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 # Before JAX is imported: no TPU here to ask, and other processes may compile too.
 os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
@@ -23,6 +25,8 @@ from jax.experimental import topologies
 
 from tests import building
 from trainbench import workload
+from trainbench.forecast import compilers, targets
+from trainbench.forecast import topology as target_topology
 from trainbench.training import compile as aot
 from trainbench.training import parallel
 
@@ -41,6 +45,20 @@ SAMPLES = {
     "resnet_v3": ("v3:1x1x1", ONE_CHIP, 8, SMALL_RESNET),
     "resnet_v5e": ("v5e:1x1x1", ONE_CHIP, 8, SMALL_RESNET),
 }
+# name: (target, batch size per device, overrides)
+SMALL_BERT = (
+    "model=bert_tiny",
+    "model.architecture.depth=1",
+    "model.architecture.dropout_rate=0",
+    "sequence_length=128",
+)
+GPU_SAMPLES = {
+    "resnet_a100": ("a100-1", 8, SMALL_RESNET),
+    "resnet_h100": ("h100-1", 8, SMALL_RESNET),
+    "bert_a100": ("a100-1", 8, SMALL_BERT),
+    "bert_h100_loop": ("h100-1", 8, (*SMALL_BERT, "gradient_accumulation=2")),
+    "resnet_a100_4_gpus": ("a100-4", 8, SMALL_RESNET),
+}
 MATRIX = 8192
 
 _KEPT_HEADER = re.compile(r"is_scheduled=true|num_partitions=\d+|replica_count=\d+")
@@ -58,22 +76,33 @@ _LOOP_BODY = re.compile(r"\bbody=%([^,\s]+)")
 
 def compiled(name: str) -> tuple[aot.Executable, int]:
     """The sample's executable and the number of its devices."""
+    if name in GPU_SAMPLES:
+        target, batch_size, overrides = GPU_SAMPLES[name]
+        devices = target_topology.devices(targets.find(target)).handles
+        return _compiled_step(devices, batch_size, overrides, compilers.OPTIONS["gpu"]), len(devices)
     topology, options, batch_size, overrides = SAMPLES[name]
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices
     if not overrides:
         on_one = jax.sharding.SingleDeviceSharding(devices[0])
         matrix = jax.ShapeDtypeStruct((MATRIX, MATRIX), jnp.bfloat16, sharding=on_one)
         return aot.compile_function(jnp.matmul, matrix, matrix), 1
+    return _compiled_step(devices, batch_size, overrides, {}), len(devices)
+
+
+def _compiled_step(devices: Any, batch_size: int, overrides: Any, options: Any) -> aot.Executable:
     mesh = parallel.data_mesh(devices)
     request = building.request(*overrides, "precision=bf16", "optimizer=sgd")
     work = workload.build(request, workload.make_task(request), batch_size * len(devices))
     replicated = parallel.replicated(mesh)
     compile_step = functools.partial(
-        aot.compile_function, donate=(0,), out_shardings=(replicated, replicated)
+        aot.compile_function,
+        donate=(0,),
+        out_shardings=(replicated, replicated),
+        compiler_options=options,
     )
     state = aot.placed(work.abstract_state, replicated)
     batch = aot.abstract_batch(work.spec, parallel.batch_sharding(mesh, stacked=False), None)
-    return compile_step(work.step, state, batch), len(devices)
+    return compile_step(work.step, state, batch)
 
 
 def trim(text: str) -> str:
@@ -95,17 +124,35 @@ def _trim_line(line: str, named: bool) -> str:
     metadata = _METADATA.search(before)
     name = f", metadata={{{metadata['name']}}}" if metadata and metadata["name"] and named else ""
     cycles = _CYCLES.search(after)
-    remark = f'{marker}{{"window_config":{{{cycles[0]}}}}}' if cycles else ""
+    remark = f'{marker}{{"window_config":{{{cycles[0]}}}}}' if cycles else _remark_of_a_gpu(marker, after)
     bare = _METADATA.sub("", _DROPPED.sub("", before))
     if not named:
         bare = _INNER.sub(r"\1 ", bare)
     return _SIGNATURE.sub(r"\1 (...) -> ... {", bare + name + remark)
 
 
+def _remark_of_a_gpu(marker: str, after: str) -> str:
+    """What is read of a remark of the compiler for GPUs."""
+    try:
+        config = json.JSONDecoder().raw_decode(after)[0]
+    except ValueError:
+        return ""
+    kept = {key: config[key] for key in ("known_trip_count",) if key in config}
+    said = {cost.get("name", ""): cost["exec_time_us"] for cost in config.get("reification_cost", ())}
+    if said:
+        kept["reification_cost"] = [{"name": name, "exec_time_us": time} for name, time in said.items()]
+    call = config.get("gemm_backend_config")
+    if call:
+        dims = {"lhs_contracting_dimensions": call["dot_dimension_numbers"]["lhs_contracting_dimensions"]}
+        precision = {"operand_precision": call["precision_config"]["operand_precision"]}
+        kept["gemm_backend_config"] = {"dot_dimension_numbers": dims, "precision_config": precision}
+    return f"{marker}{json.dumps(kept, separators=(',', ':'))}" if kept else ""
+
+
 def main(names: list[str]) -> None:
     said = HERE / "said_by_xla.json"
     facts = json.loads(said.read_text(encoding="utf-8")) if said.exists() else {}
-    for name in names or SAMPLES:
+    for name in names or [*SAMPLES, *GPU_SAMPLES]:
         print(f"compiling {name}", file=sys.stderr)
         executable, devices = compiled(name)
         cost = executable.call.cost_analysis() or {}

@@ -1,0 +1,121 @@
+"""How well forecasts meet published figures that they were not fitted to, and the calibration that follows.
+
+For every figure of an accelerator that says enough, the program that stands for it is compiled for that
+accelerator (cached; minutes each the first time), timed by the model, and held against the figure: with the
+model's parameters fitted to all figures, to those of other chips only, and to those of other models only.
+
+  python scripts/score_forecasts.py tpu            prints the scores
+  python scripts/score_forecasts.py tpu --write    and keeps them: trainbench/forecast/calibration.yaml,
+                                                   docs/forecast_scores_tpu.csv
+"""
+
+import argparse
+import csv
+import functools
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from trainbench.forecast import compilers
+
+# Before JAX is imported: the products of matrices are compiled in this process.
+os.environ.update(compilers.ENVIRONMENT["tpu"])
+
+import jax
+import jax.numpy as jnp
+
+from trainbench.forecast import (
+    build,
+    calibration,
+    cases,
+    chip_model,
+    hlo,
+    scoring,
+    targets,
+    time_model,
+    topology,
+)
+from trainbench.forecast.schedule import Parameters
+from trainbench.forecast.scoring import Case, Score
+from trainbench.reference import figures
+from trainbench.results import store
+
+ROOT = Path(__file__).resolve().parents[1]
+CALIBRATION = ROOT / "trainbench" / "forecast" / calibration.FILE
+HEADER = """\
+# What published figures say of the time model of forecasts. Written by
+# `python scripts/score_forecasts.py tpu --write` (and gpu); read by trainbench/forecast/calibration.py.
+"""
+# Published rates of one product of square bf16 matrices: the only ones of these chips that can be compiled
+# here. By the figure's id: the target, and the sides of the matrices as its note says.
+PRODUCTS = {
+    "matmul-tpu-v6e-x1-bf16-jax": ("v6e-1", 8192),
+    "matmul-tpu-v7x-ironwood-x1-bf16-jax": ("tpu7x-1", 32768),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("platform", choices=sorted(scoring.GRIDS))
+    arguments.add_argument("--write", action="store_true")
+    options = arguments.parse_args()
+    calibrated, scores = scoring.score(list(_cases(options.platform)), options.platform)
+    print(_csv(scores))
+    print(yaml.safe_dump({options.platform: calibration.dump(calibrated)}, sort_keys=False))
+    if options.write:
+        kept = yaml.safe_load(CALIBRATION.read_text()) or {}
+        text = yaml.safe_dump(kept | {options.platform: calibration.dump(calibrated)}, sort_keys=False)
+        store.write_whole(CALIBRATION, (HEADER + text).encode())
+        store.write_whole(ROOT / "docs" / f"forecast_scores_{options.platform}.csv", _csv(scores).encode())
+
+
+def _cases(platform: str) -> Iterator[Case]:
+    rows = cases.rows(figures.load(), platform)
+    for number, row in enumerate(rows, 1):
+        print(f"{number} of {len(rows)}: {row.figure.id} on {row.target.name}", file=sys.stderr, flush=True)
+        found = cases.case(row, build.built(cases.tree(row), row.target))
+        if isinstance(found, Case):
+            yield found
+        else:
+            print(f"  left out: {found}", file=sys.stderr)
+    if platform == "tpu":
+        yield from map(_product, PRODUCTS)
+
+
+def _product(figure_id: str) -> Case:
+    """A published product of matrices beside the program that the compiler makes of it."""
+    name, side = PRODUCTS[figure_id]
+    target, figure = targets.find(name), figures.find(figure_id)
+    device = topology.devices(target).handles[0]
+    matrix = jax.ShapeDtypeStruct(
+        (side, side), jnp.bfloat16, sharding=jax.sharding.SingleDeviceSharding(device)
+    )
+    module = hlo.parse(jax.jit(jnp.matmul).lower(matrix, matrix).compile().as_text())
+    chip = chip_model.for_target(target)
+
+    @functools.cache
+    def expected(parameters: Parameters) -> float:
+        return 2 * side**3 / 1e12 / time_model.times(module, chip, parameters).expected_s
+
+    return Case(figure_id, target.chip, "matmul", figure.value, expected)
+
+
+def _csv(scores: Sequence[Score]) -> str:
+    """A row for each figure; rates are samples (of products: TFLOP) per second and chip (product: device)."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["id", "chip", "model", "published", "fitted", "without_chip", "without_model", "error"])
+    for one in scores:
+        rates = (one.case.published, one.fitted, one.without_chip, one.without_model)
+        error = one.without_chip / one.case.published - 1
+        shown = [f"{calibration.rounded(rate, 4):g}" for rate in rates]
+        table.writerow([one.case.id, one.case.chip, one.case.model, *shown, f"{error:+.3f}"])
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The fit, on cases whose answer is known."""
+
+import math
+
+import pytest
+
+from trainbench.forecast import scoring
+from trainbench.forecast.calibration import Errors
+from trainbench.forecast.schedule import FULL_RATES, Parameters
+from trainbench.forecast.scoring import Case
+
+
+def case(chip, model, excess, *, slower_by=1.0, number=0):
+    """A step of 1 s by its roofline and 3 s by its compiler, really run with this `excess`."""
+
+    def expected(parameters):
+        return 1 / (1 + 2 * parameters.compiler_excess)
+
+    real = expected(Parameters(compiler_excess=excess)) / slower_by
+    return Case(f"{chip}-{model}-{number}", chip, model, real, expected)
+
+
+def test_the_fit_finds_what_the_figures_were_made_with():
+    cases = [case("v3", "a", 0.4), case("v4", "a", 0.4), case("v4", "b", 0.4)]
+    calibration, scores = scoring.score(cases, "tpu")
+    assert calibration.parameters == Parameters(compiler_excess=0.4)
+    assert calibration.without_chip == calibration.without_model == Errors(0.0, 1.0)
+    assert calibration.factor == pytest.approx(1.0)
+    assert [one.fitted for one in scores] == pytest.approx([one.published for one in cases])
+    assert (calibration.figures, calibration.chips, calibration.models) == (3, ("v3", "v4"), ("a", "b"))
+
+
+def test_one_odd_figure_moves_the_fit_little():
+    cases = [case(chip, "a", 0.4) for chip in ("v2", "v3", "v4")] + [case("v5e", "a", 0.4, slower_by=5)]
+    assert scoring.fit(cases, scoring.GRIDS["tpu"]) == Parameters(compiler_excess=0.4)
+
+
+def test_many_figures_of_one_chip_and_model_count_as_much_as_one_of_another():
+    many = [case("v3", "a", 1.0, number=number) for number in range(20)]
+    others = [case("v4", "a", 0.2), case("v5e", "a", 0.2)]
+    assert scoring.fit(many + others, scoring.GRIDS["tpu"]) == Parameters(compiler_excess=0.2)
+
+
+def test_a_figure_has_no_part_in_the_fit_that_it_is_scored_by():
+    # Fitted to all, the majority wins; the others' chips are met by it, v5e is not.
+    cases = [case("v3", "a", 0.2), case("v4", "a", 0.2), case("v5e", "b", 1.0)]
+    _, scores = scoring.score(cases, "tpu")
+    assert scores[2].without_chip == pytest.approx(1 / 1.4)
+    # Without v4, one says 0.2 and one says 1.0: all between are as good, and the least is taken.
+    found = scoring.left_out(cases, scoring.GRIDS["tpu"], lambda one: one.model)
+    assert found == {"a": Parameters(compiler_excess=1.0), "b": Parameters(compiler_excess=0.2)}
+
+
+def test_errors_are_of_the_published_rate():
+    found = scoring.errors([(110.0, 100.0), (80.0, 100.0), (200.0, 100.0)])
+    assert found.median == pytest.approx(0.2)
+    assert found.within_30 == pytest.approx(2 / 3)
+
+
+def test_the_interval_is_students_for_a_figure_not_seen():
+    # Two groups, each off by a factor of e to one side: a spread of 1 with one degree of freedom.
+    cases = [case("v3", "a", 0.0), case("v4", "a", 0.0)]
+    scores = [
+        scoring.Score(one, one.published, one.published * away, one.published)
+        for one, away in zip(cases, (math.e, 1 / math.e), strict=True)
+    ]
+    assert math.log(scoring.interval_factor(scores)) == pytest.approx(12.706 * math.sqrt(1.5), rel=1e-4)
+
+
+def test_one_group_alone_says_nothing_of_others():
+    one = case("v3", "a", 0.0)
+    assert scoring.interval_factor([scoring.Score(one, 1.0, 1.0, 1.0)]) == math.inf
+
+
+def test_what_is_not_fitted_stays_at_its_default():
+    fitted = scoring.fit([case("v3", "a", 0.4)], scoring.GRIDS["tpu"])
+    assert fitted.matrix_efficiency == FULL_RATES.matrix_efficiency == 1.0
