@@ -39,6 +39,7 @@ from trainbench.forecast import (
     time_model,
     topology,
 )
+from trainbench.forecast.demand import Demands
 from trainbench.forecast.schedule import Parameters
 from trainbench.forecast.scoring import Case, Score
 from trainbench.reference import figures
@@ -95,11 +96,11 @@ def _product(figure_id: str) -> Case:
         (side, side), jnp.bfloat16, sharding=jax.sharding.SingleDeviceSharding(device)
     )
     module = hlo.parse(jax.jit(jnp.matmul).lower(matrix, matrix).compile().as_text())
-    chip = chip_model.for_target(target)
+    demands = Demands(module, chip_model.for_target(target))
 
     @functools.cache
     def expected(parameters: Parameters) -> float:
-        return 2 * side**3 / 1e12 / time_model.times(module, chip, parameters).expected_s
+        return 2 * side**3 / 1e12 / time_model.timed(demands, parameters).expected_s
 
     return Case(figure_id, target.chip, "matmul", figure.value, expected)
 

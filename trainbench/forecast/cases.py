@@ -14,6 +14,7 @@ from typing import Any
 from trainbench import recompose
 from trainbench.forecast import chip_model, hlo, reference, targets, time_model
 from trainbench.forecast.build import Build
+from trainbench.forecast.demand import Demands
 from trainbench.forecast.schedule import Parameters
 from trainbench.forecast.scoring import Case
 from trainbench.forecast.targets import MOST_GPUS_PER_HOST, Target
@@ -53,12 +54,12 @@ def case(row: Row, build: Build) -> Case | str:
     published = row.figure.samples_per_s_per_chip
     if published is None:
         return "the figure is no rate of samples per chip"
-    module, chip = hlo.parse(build.program.hlo), chip_model.for_target(row.target)
+    demands = Demands(hlo.parse(build.program.hlo), chip_model.for_target(row.target))
     samples = build.facts.workload.global_batch_size * build.facts.steps_per_call / row.target.chips
 
     @functools.cache
     def expected(parameters: Parameters) -> float:
-        return samples / time_model.times(module, chip, parameters).expected_s
+        return samples / time_model.timed(demands, parameters).expected_s
 
     return Case(row.figure.id, row.target.chip, row.model, published, expected)
 

@@ -15,8 +15,8 @@ _TOTAL = re.compile(rf"\({_SIZE}\) exceeds available HBM \({_SIZE}\)")
 class ProgramMemory:
     """Memory of one call, in bytes per device, by the compiler's `memory_analysis`.
 
-    `alias_bytes` of the output lie in donated arguments; `peak_bytes` is the sum of the others less these. What
-    cuDNN takes for itself on a GPU is not in it: XLA chooses among its algorithms only on the real device.
+    `alias_bytes` of the output lie in donated arguments; `peak_bytes` is the sum of the others less these.
+    What cuDNN takes for itself on a GPU is not in it: XLA chooses its algorithms only on the real device.
     """
 
     argument_bytes: int

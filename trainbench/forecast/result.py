@@ -12,9 +12,10 @@ from trainbench.forecast import calibration, chip_model, economy, hlo, time_mode
 from trainbench.forecast.bound import Bound
 from trainbench.forecast.build import Build, Traced
 from trainbench.forecast.calibration import Calibration
+from trainbench.forecast.demand import Demands
 from trainbench.forecast.limits import Part, limits, top
 from trainbench.forecast.program import Program, TooLarge
-from trainbench.forecast.schedule import Schedule
+from trainbench.forecast.schedule import FULL_RATES, Schedule
 from trainbench.forecast.targets import Target
 from trainbench.hardware import chips, machine
 from trainbench.reference.differences import RunFacts
@@ -79,10 +80,10 @@ class _Times:
 
 
 def _times(build: Build, program: Program) -> _Times:
-    module, chip = hlo.parse(program.hlo), chip_model.for_target(build.target)
-    stated = time_model.times(module, chip)
+    demands = Demands(hlo.parse(program.hlo), chip_model.for_target(build.target))
     known = calibration.load().get(build.target.platform)
-    return _Times(stated, time_model.times(module, chip, known.parameters) if known else None, known)
+    calibrated = time_model.timed(demands, known.parameters) if known else None
+    return _Times(time_model.timed(demands, FULL_RATES), calibrated, known)
 
 
 def _bounded(traced: Traced, asked: Asked) -> record.Result:

@@ -9,31 +9,31 @@ take turns at main memory or at the links, and get the share of them that the op
 need: no schedule moves more bytes than the bandwidth allows.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from trainbench.forecast.channel import Channel
 from trainbench.forecast.chip_model import ChipModel
-from trainbench.forecast.collectives import base_opcode, is_collective, sent_bytes
+from trainbench.forecast.demand import Demands, is_free
 from trainbench.forecast.hlo import Computation, Instruction, Module
-from trainbench.forecast.schedule import FULL_RATES, Kind, Operation, Parameters, Schedule
-from trainbench.forecast.trips import trips
-from trainbench.forecast.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
+from trainbench.forecast.schedule import FULL_RATES, Operation, Parameters, Schedule
 
 
 def times(module: Module, chip: ChipModel, parameters: Parameters = FULL_RATES) -> Schedule:
     """The schedule of `module` on `chip` with a time for each operation."""
-    run = _Run(module, chip, parameters)
-    operations = tuple(run.computation(module.entry))
-    return Schedule(operations, parameters, tuple(dict.fromkeys(run.unknown)))
+    return timed(Demands(module, chip), parameters)
+
+
+def timed(demands: Demands, parameters: Parameters) -> Schedule:
+    """The schedule of a program whose demands are known; for many `parameters` one after the other."""
+    operations = tuple(_Run(demands, parameters).computation(demands.module.entry))
+    return Schedule(operations, parameters, tuple(dict.fromkeys(demands.unknown)))
 
 
 class _Run:
-    """One pass over a program; collects what it could not tell."""
+    """One pass over a program."""
 
-    def __init__(self, module: Module, chip: ChipModel, parameters: Parameters) -> None:
-        self.module, self.chip, self.parameters = module, chip, parameters
-        self.unknown: list[str] = []
+    def __init__(self, demands: Demands, parameters: Parameters) -> None:
+        self.demands, self.module, self.parameters = demands, demands.module, parameters
 
     def computation(self, computation: Computation) -> list[Operation]:
         """The operations of a computation in their order, each with its time."""
@@ -54,15 +54,15 @@ class _Run:
                     wait = _wait(memory, network, begun)
                     ended = replace(started.pop(begun), name=one.name, opcode=one.opcode, time_s=wait)
                     done.append(ended)
-            elif not _is_free(one):
-                operation = self._operation(computation, one)
+            elif not is_free(one):
+                operation = self.demands.operation(computation, one)
                 if operation.overlapped:
                     started[one.name] = operation
                     memory.start(one.name, operation.memory_s / self.parameters.memory_efficiency)
                     network.start(one.name, self._network_time(operation.network_s))
                 else:
-                    done.append(operation)
-                    _spare(memory, network, [operation], self.parameters)
+                    done.append(replace(operation, time_s=self._time(operation)))
+                    _spare(memory, network, done[-1:], self.parameters)
         # What is not waited for here is waited for by whoever takes the result.
         done.extend(replace(one, time_s=_wait(memory, network, name)) for name, one in started.items())
         return done
@@ -70,56 +70,17 @@ class _Run:
     def _called(self, computation: Computation, one: Instruction) -> list[Operation] | None:
         """The operations of the computations that `one` runs; None where it is an operation itself."""
         if one.opcode == "while":
-            count = trips(self.module, computation, one)
-            if count is None:
-                self.unknown.append(f"how often the loop {one.name} runs: it counts once")
+            count = self.demands.trips(computation, one)
             body = self.module.computations[one.attributes["body"].lstrip("%")]
-            count = 1 if count is None else count
             return [replace(inner, count=inner.count * count) for inner in self.computation(body)]
         if one.opcode == "call":
             return self.computation(self.module.computations[one.called[0]])
         if one.opcode == "conditional":
             branches = [self.computation(self.module.computations[name]) for name in one.called]
             return max(branches, key=_sum)
-        if one.opcode == "async-start" and self._computes(computation, one):
+        if one.opcode == "async-start" and self.demands.computes(computation, one):
             return self.computation(self.module.computations[one.called[0]])
         return None
-
-    def _computes(self, computation: Computation, start: Instruction) -> bool:
-        """Whether this starts a kernel on another queue of a GPU: it takes units from those beside it."""
-        if self.chip.platform != "gpu" or any(self._collectives(computation, start)):
-            return False
-        return self.module.computations[start.called[0]].root.opcode in ("fusion", "call", "custom-call")
-
-    def _operation(self, computation: Computation, one: Instruction) -> Operation:
-        overlapped = one.opcode.endswith("-start")
-        work = self._transfer(computation, one) if overlapped else self._work(computation, one)
-        if one.target.startswith((KERNEL, *UNTOLD)) and stated_cost(one) is None:
-            self.unknown.append(f"what the kernel {one.name} computes: only its arguments and results count")
-        network_s, collective = self._network(computation, one)
-        operation = Operation(
-            name=one.name,
-            opcode=one.opcode,
-            origin=one.op_name,
-            kind=_kind(one, work, collective),
-            compiler_s=self._estimate(one, work),
-            matrix_s=self._matrix(work),
-            memory_s=work.bytes / self.chip.memory_bytes_per_s,
-            network_s=network_s,
-            time_s=0.0,
-            overlapped=overlapped,
-        )
-        return operation if overlapped else replace(operation, time_s=self._time(operation))
-
-    def _work(self, computation: Computation, one: Instruction) -> Work:
-        return work_of(self.module, computation, one, self.chip.platform)
-
-    def _estimate(self, one: Instruction, work: Work) -> float | None:
-        """Seconds by the compiler; that for GPUs knows no matrix units, so there products have none."""
-        if self.chip.platform == "gpu":
-            return None if work.flops else one.estimated_s
-        cycles = one.estimated_cycles
-        return None if cycles is None or self.chip.clock_hz is None else cycles / self.chip.clock_hz
 
     def _time(self, one: Operation) -> float:
         """What an operation takes that nothing hides."""
@@ -135,69 +96,6 @@ class _Run:
         if not seconds:
             return 0.0
         return seconds / self.parameters.collective_efficiency + self.parameters.collective_latency_s
-
-    def _matrix(self, work: Work) -> float:
-        seconds = 0.0
-        for dtype, count in work.flops:
-            peak = self.chip.peak(dtype)
-            if peak is None:
-                self.unknown.append(f"the {dtype} rate of {self.chip.name}: its products count nothing")
-            seconds += count / peak if peak else 0.0
-        return seconds
-
-    def _network(self, computation: Computation, one: Instruction) -> tuple[float, bool]:
-        """(seconds on the links, whether `one` is or holds a collective)."""
-        found = list(self._collectives(computation, one))
-        sent = sum(sent_bytes(place, each, self.chip, self.module.devices) for place, each in found)
-        if sent and not self.chip.network_bytes_per_s:
-            self.unknown.append(f"the links of {self.chip.name}: collectives count nothing beyond memory")
-            return 0.0, True
-        return (sent / self.chip.network_bytes_per_s if self.chip.network_bytes_per_s else 0.0), bool(found)
-
-    def _collectives(
-        self, computation: Computation, one: Instruction
-    ) -> Iterator[tuple[Computation, Instruction]]:
-        if is_collective(one.opcode):
-            yield computation, one
-        elif one.opcode in ("fusion", "async-start"):
-            for name in one.called:
-                inner = self.module.computations[name]
-                for each in inner.instructions:
-                    yield from self._collectives(inner, each)
-
-    def _transfer(self, computation: Computation, start: Instruction) -> Work:
-        """What a transfer moves between main memory and elsewhere."""
-        if start.opcode == "async-start":
-            called = self.module.computations[start.called[0]]
-            return self._work(called, called.root)
-        sources = [computation.by_name[name].shape for name in start.operands]
-        read = sum(shape.main_memory_bytes for shape in sources)
-        if start.opcode == "copy-start":
-            return Work(bytes=read + start.shape.elements[0].main_memory_bytes)
-        if start.opcode == "slice-start":
-            part = start.shape.elements[1]
-            return Work(bytes=(part.bytes if read else 0) + part.main_memory_bytes)
-        # A collective. Where its result lists the operands too, they are not written.
-        listed = read if base_opcode(start.opcode) != "all-reduce" else 0
-        return Work(bytes=read + max(0, start.shape.main_memory_bytes - listed))
-
-
-def _kind(one: Instruction, work: Work, collective: bool) -> Kind:
-    if work.total_flops:
-        return "matrix"
-    if collective:
-        return "collective"
-    if one.opcode == "custom-call":
-        return "custom"
-    return "memory" if work.bytes or one.estimated_cycles else "overhead"
-
-
-def _is_free(one: Instruction) -> bool:
-    if one.opcode in FREE or one.target in FREE_TARGETS:
-        return True
-    # Arithmetic on single numbers runs on the scalar unit beside the rest.
-    scalar = not one.shape.is_tuple and not one.shape.dims
-    return scalar and one.opcode not in ("fusion", "custom-call", "reduce") and not is_collective(one.opcode)
 
 
 def _spare(memory: Channel, network: Channel, ran: list[Operation], reached: Parameters) -> None:
