@@ -64,7 +64,7 @@ def main() -> None:
     arguments.add_argument("platform", choices=sorted(scoring.GRIDS))
     arguments.add_argument("--write", action="store_true")
     options = arguments.parse_args()
-    calibrated, scores = scoring.score(list(_cases(options.platform)), options.platform)
+    calibrated, scores = scoring.score(list(_cases(options.platform)), scoring.GRIDS[options.platform])
     print(_csv(scores))
     print(yaml.safe_dump({options.platform: calibration.dump(calibrated)}, sort_keys=False))
     if options.write:

@@ -9,6 +9,8 @@ from trainbench.forecast.calibration import Errors
 from trainbench.forecast.schedule import FULL_RATES, Parameters
 from trainbench.forecast.scoring import Case
 
+GRID = {"compiler_excess": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]}
+
 
 def case(chip, model, excess, *, slower_by=1.0, number=0):
     """A step of 1 s by its roofline and 3 s by its compiler, really run with this `excess`."""
@@ -22,7 +24,7 @@ def case(chip, model, excess, *, slower_by=1.0, number=0):
 
 def test_the_fit_finds_what_the_figures_were_made_with():
     cases = [case("v3", "a", 0.4), case("v4", "a", 0.4), case("v4", "b", 0.4)]
-    calibration, scores = scoring.score(cases, "tpu")
+    calibration, scores = scoring.score(cases, GRID)
     assert calibration.parameters == Parameters(compiler_excess=0.4)
     assert calibration.without_chip == calibration.without_model == Errors(0.0, 1.0)
     assert calibration.factor == pytest.approx(1.0)
@@ -32,22 +34,22 @@ def test_the_fit_finds_what_the_figures_were_made_with():
 
 def test_one_odd_figure_moves_the_fit_little():
     cases = [case(chip, "a", 0.4) for chip in ("v2", "v3", "v4")] + [case("v5e", "a", 0.4, slower_by=5)]
-    assert scoring.fit(cases, scoring.GRIDS["tpu"]) == Parameters(compiler_excess=0.4)
+    assert scoring.fit(cases, GRID) == Parameters(compiler_excess=0.4)
 
 
 def test_many_figures_of_one_chip_and_model_count_as_much_as_one_of_another():
     many = [case("v3", "a", 1.0, number=number) for number in range(20)]
     others = [case("v4", "a", 0.2), case("v5e", "a", 0.2)]
-    assert scoring.fit(many + others, scoring.GRIDS["tpu"]) == Parameters(compiler_excess=0.2)
+    assert scoring.fit(many + others, GRID) == Parameters(compiler_excess=0.2)
 
 
 def test_a_figure_has_no_part_in_the_fit_that_it_is_scored_by():
     # Fitted to all, the majority wins; the others' chips are met by it, v5e is not.
     cases = [case("v3", "a", 0.2), case("v4", "a", 0.2), case("v5e", "b", 1.0)]
-    _, scores = scoring.score(cases, "tpu")
+    _, scores = scoring.score(cases, GRID)
     assert scores[2].without_chip == pytest.approx(1 / 1.4)
     # Without v4, one says 0.2 and one says 1.0: all between are as good, and the least is taken.
-    found = scoring.left_out(cases, scoring.GRIDS["tpu"], lambda one: one.model)
+    found = scoring.left_out(cases, GRID, lambda one: one.model)
     assert found == {"a": Parameters(compiler_excess=1.0), "b": Parameters(compiler_excess=0.2)}
 
 
@@ -73,5 +75,5 @@ def test_one_group_alone_says_nothing_of_others():
 
 
 def test_what_is_not_fitted_stays_at_its_default():
-    fitted = scoring.fit([case("v3", "a", 0.4)], scoring.GRIDS["tpu"])
+    fitted = scoring.fit([case("v3", "a", 0.4)], GRID)
     assert fitted.matrix_efficiency == FULL_RATES.matrix_efficiency == 1.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainbench import recompose
 from trainbench.forecast import chip_model, hlo, reference, targets, time_model
-from trainbench.forecast.build import Build
+from trainbench.forecast.build import Build, Traced
 from trainbench.forecast.demand import Demands
 from trainbench.forecast.schedule import Parameters
 from trainbench.forecast.scoring import Case
@@ -47,8 +47,10 @@ def rows(figures: Iterable[Figure], platform: str) -> list[Row]:
     return _middle_ones(found) if platform == "gpu" else found
 
 
-def case(row: Row, build: Build) -> Case | str:
+def case(row: Row, build: Build | Traced) -> Case | str:
     """The figure beside its compiled program; where it can't be, why not."""
+    if isinstance(build, Traced):
+        return build.why.problem
     if build.program is None:
         return "the step does not fit into the target's memory"
     published = row.figure.samples_per_s_per_chip

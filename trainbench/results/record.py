@@ -231,7 +231,7 @@ class Memory(Section):
 
 
 class Power(Section):
-    """Electrical power over the timed window."""
+    """Electrical power over the timed window; of a forecast, what the chips are rated at."""
 
     mean_w: Quantity | None = Field(default=None, description="over all devices")
     joules_per_sample: Quantity | None = None
