@@ -2,7 +2,7 @@
 
   python scripts/forecast_scaling.py --model resnet50 --batch-size 128 \\
       --target v3-1 v3:2x2 v3:4x4 v3:8x8 v3:16x16
-  python scripts/forecast_scaling.py --model bert_large --batch-size 14 \\
+  python scripts/forecast_scaling.py --model bert_large --batch-size 12 \\
       --target v3-1 v3:4x4 v3:16x16 sequence_length=512
   python scripts/forecast_scaling.py --model resnet50 --check
 
@@ -38,9 +38,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         if options.check:
             return _check(options.model, root)
-        _write(
-            options.model, root
-        )  # A document without a place for the table is told before hours are spent.
+        # A document without a place for the table is told before hours are spent.
+        documents.check(root / DOCUMENT, _name(options.model))
         _make(options, root)
         _write(options.model, root)
     except UserError as error:

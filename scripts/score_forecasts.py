@@ -6,16 +6,14 @@ model's parameters fitted to all figures, to those of other chips only, and to t
 
   python scripts/score_forecasts.py tpu            prints the scores
   python scripts/score_forecasts.py tpu --write    and keeps them: trainbench/forecast/calibration.yaml,
-                                                   docs/forecast_scores_tpu.csv
+                                                   docs/forecast_scores_tpu.csv, docs/forecast_scores.md
 """
 
 import argparse
-import csv
 import functools
-import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -33,19 +31,23 @@ from trainbench.forecast import (
     calibration,
     cases,
     chip_model,
+    documents,
     hlo,
+    score_table,
     scoring,
     targets,
     time_model,
     topology,
 )
+from trainbench.forecast.calibration import Calibration
 from trainbench.forecast.demand import Demands
 from trainbench.forecast.schedule import Parameters
-from trainbench.forecast.scoring import Case, Score
+from trainbench.forecast.scoring import Case
 from trainbench.reference import figures
 from trainbench.results import store
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 CALIBRATION = ROOT / "trainbench" / "forecast" / calibration.FILE
 HEADER = """\
 # What published figures say of the time model of forecasts. Written by
@@ -65,20 +67,30 @@ def main() -> None:
     arguments.add_argument("--write", action="store_true")
     options = arguments.parse_args()
     calibrated, scores = scoring.score(list(_cases(options.platform)), scoring.GRIDS[options.platform])
-    print(_csv(scores))
+    text = score_table.written(scores)
+    print(text)
     print(yaml.safe_dump({options.platform: calibration.dump(calibrated)}, sort_keys=False))
     if options.write:
-        kept = yaml.safe_load(CALIBRATION.read_text()) or {}
-        text = yaml.safe_dump(kept | {options.platform: calibration.dump(calibrated)}, sort_keys=False)
-        store.write_whole(CALIBRATION, (HEADER + text).encode())
-        store.write_whole(ROOT / "docs" / f"forecast_scores_{options.platform}.csv", _csv(scores).encode())
+        _keep(options.platform, calibrated, text)
+
+
+def _keep(platform: str, calibrated: Calibration, text: str) -> None:
+    kept = yaml.safe_load(CALIBRATION.read_text()) or {}
+    sections = yaml.safe_dump(kept | {platform: calibration.dump(calibrated)}, sort_keys=False)
+    store.write_whole(CALIBRATION, (HEADER + sections).encode())
+    store.write_whole(DOCS / f"forecast_scores_{platform}.csv", text.encode())
+    table = score_table.markdown(score_table.read(text))
+    documents.write(DOCS / "forecast_scores.md", score_table.name(platform), table)
 
 
 def _cases(platform: str) -> Iterator[Case]:
     rows = cases.rows(figures.load(), platform)
     for number, row in enumerate(rows, 1):
         print(f"{number} of {len(rows)}: {row.figure.id} on {row.target.name}", file=sys.stderr, flush=True)
-        found = cases.case(row, build.built(cases.tree(row), row.target))
+        try:
+            found = cases.case(row, build.built(cases.tree(row), row.target))
+        except build.CompilerFailed as error:
+            found = str(error)
         if isinstance(found, Case):
             yield found
         else:
@@ -95,7 +107,7 @@ def _product(figure_id: str) -> Case:
     matrix = jax.ShapeDtypeStruct(
         (side, side), jnp.bfloat16, sharding=jax.sharding.SingleDeviceSharding(device)
     )
-    module = hlo.parse(jax.jit(jnp.matmul).lower(matrix, matrix).compile().as_text())
+    module = hlo.parse(jax.jit(jnp.matmul).lower(matrix, matrix).compile().as_text() or "")
     demands = Demands(module, chip_model.for_target(target))
 
     @functools.cache
@@ -103,19 +115,6 @@ def _product(figure_id: str) -> Case:
         return 2 * side**3 / 1e12 / time_model.timed(demands, parameters).expected_s
 
     return Case(figure_id, target.chip, "matmul", figure.value, expected)
-
-
-def _csv(scores: Sequence[Score]) -> str:
-    """A row for each figure; rates are samples (of products: TFLOP) per second and chip (product: device)."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["id", "chip", "model", "published", "fitted", "without_chip", "without_model", "error"])
-    for one in scores:
-        rates = (one.case.published, one.fitted, one.without_chip, one.without_model)
-        error = one.without_chip / one.case.published - 1
-        shown = [f"{calibration.rounded(rate, 4):g}" for rate in rates]
-        table.writerow([one.case.id, one.case.chip, one.case.model, *shown, f"{error:+.3f}"])
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ KEYS = (
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
 INPUTS = ("resident", "host", "real", "all")
-# Random bit generators of dropout: JAX's own, and the one of the accelerator's.
+# Random bit generators of dropout, by JAX's names: its own, and the accelerator's.
 PRNGS = (THREEFRY, "rbg")
 # Steps that `trace=true` records.
 TRACE_STEPS = 5

@@ -19,7 +19,6 @@ def test_transfers_take_turns():
     channel.start("a", 2.0)
     channel.start("b", 2.0)
     channel.spare(3.0)
-    assert channel.waiting() == ("b",)
     assert channel.wait("a") == 0.0
     assert channel.wait("b") == 1.0
 
@@ -29,7 +28,16 @@ def test_to_wait_for_a_later_one_is_to_wait_for_all_before_it():
     for name in "abc":
         channel.start(name, 1.0)
     assert channel.wait("b") == 2.0
-    assert channel.waiting() == ("c",)
+    assert channel.wait("a") == 0.0
+    assert channel.wait("c") == 1.0
+
+
+def test_what_needs_no_time_waits_for_nobody():
+    channel = Channel()
+    channel.start("a", 2.0)
+    channel.start("b", 0.0)
+    assert channel.wait("b") == 0.0
+    assert channel.wait("a") == 2.0
 
 
 def test_time_that_nothing_waits_for_is_lost():

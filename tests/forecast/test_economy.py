@@ -82,7 +82,8 @@ def test_a_bound_has_neither_and_is_called_at_most():
 def test_an_expected_rate_is_per_chip_with_its_interval_and_limit():
     one = forecasts.compiled("v3-8", rate=8000.0, share=0.2)
     assert rate(one) == Rate(2000.0, "expected", (1600.0, 2400.0))
-    assert shown.words(one) == "expected 2,000 images/s per chip ± 20.0 % (compiled program) · HBM 60.0 %"
+    said = "expected 2,000 images/s per chip, 95 %: 1,600 to 2,400 (compiled program) · HBM 60.0 %"
+    assert shown.words(one) == said
 
 
 def test_why_there_is_no_rate_stands_in_its_place():

@@ -1,10 +1,12 @@
 """What limits a step, and which operations take most of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.forecast.programs import CHIP, program
 from trainbench.forecast import limits
-from trainbench.forecast.schedule import FULL_RATES, Operation, Schedule
+from trainbench.forecast.schedule import FULL_RATES, Operation, Parameters, Schedule
 from trainbench.forecast.time_model import times
 
 
@@ -21,6 +23,10 @@ def _operation(kind="memory", time_s=1.0, **changes):
         (_operation("matrix", matrix_s=0.5, memory_s=1.0), limits.MEMORY),
         (_operation("memory", memory_s=1.0, compiler_s=1.1), limits.MEMORY),
         (_operation("memory", memory_s=0.1, compiler_s=1.0), limits.VECTOR),
+        # An addition of arrays in main memory, as libtpu estimates it for v5p.
+        (_operation("memory", memory_s=0.4, compiler_s=1.0), limits.MEMORY),
+        # What the compiler says did not come into the time.
+        (_operation("memory", memory_s=1.0, compiler_s=9.0), limits.MEMORY),
         (_operation("memory", compiler_s=1.0), limits.VECTOR),
         (_operation("memory", memory_s=1.0, overlapped=True), limits.MEMORY),
         (_operation("collective", network_s=1.0), limits.COLLECTIVES),
@@ -32,6 +38,14 @@ def _operation(kind="memory", time_s=1.0, **changes):
 )
 def test_the_longest_of_the_times_is_the_limit(operation, limit):
     assert limits.limit_of(operation) == limit
+
+
+def test_rates_that_are_not_reached_decide_what_limits():
+    one = _operation("matrix", matrix_s=1.0, memory_s=0.8, time_s=4.0)
+    assert limits.limit_of(replace(one, time_s=1.6), Parameters(memory_efficiency=0.5)) == limits.MEMORY
+    assert limits.limit_of(one, Parameters(matrix_efficiency=0.25)) == limits.MATRIX
+    (part,) = limits.limits(Schedule((one,), Parameters(matrix_efficiency=0.25)))
+    assert part.name == limits.MATRIX
 
 
 def test_the_limits_share_the_whole_step():

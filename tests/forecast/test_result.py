@@ -22,7 +22,13 @@ def asked():
 
 
 HALF = Calibration(
-    Parameters(compiler_excess=0.5), 1.25, 9, ("tpu-v3",), ("resnet50",), Errors(0.1, 0.9), Errors(0.2, 0.8)
+    Parameters(memory_efficiency=0.5, roofline_reach=4.0),
+    1.25,
+    9,
+    ("tpu-v3",),
+    ("resnet50",),
+    Errors(0.1, 0.9),
+    Errors(0.2, 0.8),
 )
 
 
@@ -36,7 +42,7 @@ def schedule_of(build, parameters=FULL_RATES):
 
 
 @pytest.mark.parametrize(("sample", "target"), [("matmul_v6e", "v6e-1"), ("resnet_v3", "v3-8")])
-def test_rates_are_over_all_devices_and_the_expected_one_lies_between_compiler_and_bound(asked, sample, target):
+def test_rates_are_over_all_devices_the_expected_one_between_compiler_and_bound(asked, sample, target):
     build = outcomes.sampled(sample, target, batch_size=16)
     found, schedule = result.assemble(build, asked), schedule_of(build)
     samples = 16 * build.target.devices
@@ -144,3 +150,11 @@ def test_unknown_things_are_warned_of(asked):
     found = result.assemble(build, asked)
     assert found.forecast.unknown == schedule.unknown
     assert {f"forecast: {text}" for text in schedule.unknown} <= set(found.warnings)
+
+
+def test_where_the_network_between_the_chips_is_unknown_no_rate_is_expected(asked):
+    found = result.assemble(outcomes.sampled("resnet_v3", "v2-8"), asked)
+    assert found.throughput is None
+    assert "network" in found.reason("throughput")
+    assert found.forecast.bound_samples_per_s
+    assert result.assemble(outcomes.sampled("resnet_v3", "v2-1"), asked).throughput

@@ -62,7 +62,7 @@ def test_every_cell_of_the_table_is_asked_for_with_its_batch(asked, root):
     assert len(asked.made) == 18
     assert ("v6e-1", ("model=resnet50", "precision=bf16", "batch_size=128")) in asked.made
     bert = {target: words for target, words in asked.made if words[0] == "model=bert_large"}
-    assert bert["v3-1"][2:] == ("batch_size=14", "sequence_length=512")
+    assert bert["v3-1"][2:] == ("batch_size=12", "sequence_length=512")
     assert bert["tpu7x-1"][2:] == ("batch_size=32", "sequence_length=512")
     assert len(rows.read(root / "docs" / "forecasts.csv")) == 18
 
@@ -153,6 +153,20 @@ def test_chips_are_series_of_their_own_and_bounds_are_in_none():
     assert len(found) == 3
 
 
+def test_rates_at_several_batches_are_no_scaling():
+    one, four = scaled(["v3-1", "v3:2x2"])
+    with pytest.raises(UserError, match="batch sizes 14, 256 per device") as raised:
+        scaling.points([one, four.model_copy(update={"batch_size": 14})])
+    assert raised.value.fix == "--batch-size 256 --target v3:2x2"
+
+
+def test_a_row_of_another_batch_takes_the_place_of_the_one_before():
+    (one,) = scaled(["v3-1"])
+    other = one.model_copy(update={"batch_size": 14, "command": "another"})
+    assert rows.merged([one], other) == [other]
+    assert rows.merged([one], other.model_copy(update={"model": "vit_b16"}))[0] == one
+
+
 def test_published_figures_of_the_same_chip_and_model_stand_beside_with_the_fastest_of_each_size():
     found = scaling.published(scaled(["v3-1"]), figures.load())
     by_count = {point.chips: point for point in found}
@@ -207,6 +221,14 @@ def test_the_script_asks_for_every_slice_and_writes_rows_table_and_plot(asked, r
     assert forecast_scaling.main(["--check"], root) == ExitCode.OK
     (root / "docs" / "scaling_resnet50.csv").unlink()
     assert forecast_scaling.main(["--check"], root) == ExitCode.FAILED_CHECK
+
+
+def test_sizes_of_another_batch_are_told_and_can_be_made_again(asked, root, capsys):
+    asked.results["v3-1"] = forecasts.compiled("v3-1", workload=IMAGES | {"batch_size": 64})
+    assert forecast_scaling.main(["--target", "v3-1", "v3:2x2"], root) == ExitCode.USER_ERROR
+    assert "--batch-size 256 --target v3-1" in capsys.readouterr().err
+    asked.results.clear()
+    assert forecast_scaling.main(["--target", "v3-1"], root) == ExitCode.OK
 
 
 def test_further_overrides_reach_every_forecast(asked, root):

@@ -33,17 +33,17 @@ def test_a_product_without_an_estimate_takes_its_flops_over_the_peak():
     assert product.compiler_s is None
     assert product.matrix_s == pytest.approx(2e-3)
     assert product.memory_s == 0
-    assert schedule.expected_s == schedule.optimistic_s == schedule.roofline_s == product.matrix_s
+    assert schedule.expected_s == schedule.roofline_s == product.matrix_s
     assert schedule.unestimated_s == product.matrix_s
 
 
 def test_the_compilers_estimate_counts_where_it_is_longer():
     slower, faster = times(_product(_cycles(3_000_000)), CHIP), times(_product(_cycles(1_000_000)), CHIP)
-    assert slower.expected_s == slower.optimistic_s == pytest.approx(3e-3)
+    assert slower.expected_s == pytest.approx(3e-3)
     assert slower.roofline_s == pytest.approx(2e-3)
     assert slower.unestimated_s == 0
     assert faster.expected_s == pytest.approx(2e-3)
-    assert faster.compiler_s == pytest.approx(1e-3)
+    assert faster.operations[0].compiler_s == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize("unknown", [2**63 - 1, -1])
@@ -101,8 +101,8 @@ def test_a_transfer_costs_what_the_work_beside_it_leaves_over(between, exposed, 
 
 def test_at_best_transfers_are_hidden_but_move_their_bytes():
     hidden = _transfer(QUIET)
-    assert hidden.optimistic_s == pytest.approx(4e-6, abs=1e-8)
-    assert hidden.optimistic_s <= hidden.expected_s
+    assert hidden.roofline_s == pytest.approx(4e-6, abs=1e-8)
+    assert _transfer(LOUD).roofline_s == pytest.approx(6e-6, abs=1e-8)
 
 
 def test_a_transfer_over_slower_memory_takes_longer():
@@ -158,7 +158,7 @@ def test_the_body_of_a_loop_counts_as_often_as_it_runs():
     (negation,) = schedule.operations
     assert negation.count == 12
     assert schedule.expected_s == pytest.approx(12 * 8e-6)
-    assert schedule.optimistic_s == schedule.roofline_s == pytest.approx(12 * 8e-6)
+    assert schedule.roofline_s == pytest.approx(12 * 8e-6)
     assert schedule.unknown == ()
 
 
@@ -212,7 +212,25 @@ def test_an_asynchronous_reduction_hides_behind_work_on_main_memory():
     done = schedule.operations[-1]
     assert (done.opcode, done.overlapped) == ("all-reduce-done", True)
     assert done.time_s == pytest.approx(60e-6 - 40e-6)
-    assert schedule.expected_s == schedule.optimistic_s == pytest.approx(60e-6)
+    assert schedule.expected_s == schedule.roofline_s == pytest.approx(60e-6)
+
+
+def test_a_copy_does_not_wait_for_a_reduction_that_began_before_it():
+    body = """
+  %x = f32[1000]{0:S(1)} parameter(0)
+  %a = f32[1000]{0} parameter(1)
+  %b = f32[3000]{0} parameter(2)
+  %reduce = f32[1000]{0:S(1)} all-reduce-start(%x), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%add
+  %copy = (f32[1000]{0:S(1)}, f32[1000]{0}, u32[]{:S(2)}) copy-start(%a)
+  %copied = f32[1000]{0:S(1)} copy-done(%copy)
+  %work = f32[3000]{0} negate(%b)
+  ROOT %reduced = f32[1000]{0:S(1)} all-reduce-done(%reduce)
+"""
+    schedule = times(program(body, devices=4), CHIP)
+    waits = {one.opcode: one.time_s * 1e6 for one in schedule.operations if one.overlapped}
+    # The copy takes its own 4 us; the work reads and writes 12000 bytes: 24 us.
+    assert waits == pytest.approx({"copy-done": 4, "all-reduce-done": 60 - 4 - 24}, abs=0.01)
+    assert schedule.expected_s == pytest.approx(60e-6, abs=1e-8)
 
 
 def test_where_the_links_are_unknown_that_is_told():
@@ -224,8 +242,10 @@ def test_where_the_links_are_unknown_that_is_told():
     ("parameters", "module", "total"),
     [
         (Parameters(matrix_efficiency=0.5), _product(), 4e-3),
-        (Parameters(compiler_excess=0.5), _product(_cycles(9_000_000)), 5.5e-3),
-        (Parameters(compiler_excess=0.5), _product(), 2e-3),
+        # 6 ms by the compiler is three times the roofline, 9 ms more than four times.
+        (Parameters(roofline_reach=4), _product(_cycles(6_000_000)), 2e-3),
+        (Parameters(roofline_reach=4), _product(_cycles(9_000_000)), 9e-3),
+        (Parameters(0.5, roofline_reach=4), _product(_cycles(6_000_000)), 4e-3),
         (Parameters(collective_efficiency=0.5), program(REDUCTION, devices=4), 120e-6),
         (Parameters(collective_latency_s=5e-6), program(REDUCTION, devices=4), 65e-6),
     ],
@@ -233,7 +253,7 @@ def test_where_the_links_are_unknown_that_is_told():
 def test_each_parameter_changes_the_time_of_what_it_names(parameters, module, total):
     schedule = times(module, CHIP, parameters)
     assert schedule.expected_s == pytest.approx(total, abs=1e-8)
-    assert schedule.optimistic_s == times(module, CHIP).optimistic_s
+    assert schedule.roofline_s == times(module, CHIP).roofline_s
 
 
 def test_a_rate_that_no_source_gives_is_told():
@@ -276,7 +296,7 @@ GPU_PROGRAMS = {
 @pytest.mark.parametrize("name", GPU_PROGRAMS)
 def test_the_totals_of_a_real_program_for_gpus_are_in_order(name):
     schedule = times(sample(name), for_target(find(GPU_PROGRAMS[name])))
-    assert 0 < schedule.roofline_s <= schedule.optimistic_s <= schedule.expected_s * (1 + 1e-9)
+    assert 0 < schedule.roofline_s <= schedule.expected_s * (1 + 1e-9)
     assert schedule.unknown == ()
     products = [one for one in schedule.operations if one.kind == "matrix"]
     assert {one.compiler_s for one in products} == {None}
@@ -337,11 +357,16 @@ def test_what_an_attention_kernel_of_cudnn_multiplies_is_said_to_be_unknown():
     assert unknown.startswith("what the kernel b computes")
 
 
+def _estimated(schedule):
+    """Seconds by the compiler's own estimates alone."""
+    return sum((one.compiler_s or 0) * one.count for one in schedule.operations)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_the_totals_of_a_real_program_are_in_order(name):
     schedule = _real(name)
-    assert 0 < schedule.roofline_s <= schedule.optimistic_s <= schedule.expected_s * (1 + 1e-9)
-    assert schedule.compiler_s <= schedule.optimistic_s * (1 + 1e-9)
+    assert 0 < schedule.roofline_s <= schedule.expected_s * (1 + 1e-9)
+    assert _estimated(schedule) <= schedule.expected_s * (1 + 1e-9)
     assert schedule.unknown == ()
     assert all(one.time_s >= 0 for one in schedule.operations)
 
@@ -356,7 +381,7 @@ def test_the_estimate_of_a_product_is_near_the_peak_at_the_clock_that_follows_fr
     # The compiler counts cycles of a core that the peak and the matrix units' size give a clock.
     for name, most in (("matmul_v3", 0.98), ("matmul_v6e", 0.8)):
         schedule = _real(name)
-        assert 0.65 < schedule.roofline_s / schedule.compiler_s < most
+        assert 0.65 < schedule.roofline_s / _estimated(schedule) < most
 
 
 def test_a_loops_operations_are_those_of_its_body_twice():
@@ -368,5 +393,6 @@ def test_a_loops_operations_are_those_of_its_body_twice():
 
 def test_slower_rates_never_make_a_step_faster():
     for name in REAL:
-        slower = Parameters(0.5, 0.5, 0.5, 1.5, 1e-6)
-        assert _real(name, slower).expected_s > _real(name).expected_s
+        slower = Parameters(0.5, 0.5, 0.5, collective_latency_s=1e-6)
+        assert _real(name, slower).expected_s >= _real(name).expected_s
+    assert _real("matmul_v6e", slower).expected_s > _real("matmul_v6e").expected_s

@@ -12,7 +12,7 @@ from trainbench.forecast.targets import find
 @pytest.mark.parametrize(
     ("said", "fix"),
     [
-        ("INVALID_ARGUMENT: Invalid TPU external name: TPU tpu7x", "pip install --upgrade libtpu"),
+        ("INVALID_ARGUMENT: Invalid TPU external name: TPU tpu7x", "pip install --upgrade 'jax[tpu]'"),
         (
             "ABORTED: Internal error when accessing libtpu multi-process lockfile. Run ...",
             "wait until that process has ended",

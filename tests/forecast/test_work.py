@@ -172,6 +172,24 @@ def test_only_the_slice_counts_that_a_fusion_writes_in_place():
     assert _work(body + call, SLICED).bytes == 128 * 4 + 4 + 128 * 4
 
 
+SCATTER = (
+    "  %a = f32[1000,128] parameter(0)\n  %i = s32[10,1] parameter(1)\n  %u = f32[10,128] parameter(2)\n"
+    "  ROOT %s = f32[1000,128] scatter(%a, %i, %u), update_window_dims={1}, inserted_window_dims={0}, "
+    "scatter_dims_to_operand_dims={0}, index_vector_dim=1, to_apply=%add"
+)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_is_scattered_to_is_read_and_written_where_it_changes(fused):
+    body, others = SCATTER, ""
+    if fused:
+        others = f"%scattered (...) -> ... {{\n{SCATTER}\n}}\n"
+        call = "fusion(%a, %i, %u), kind=kInput, calls=%scattered"
+        body = SCATTER[: SCATTER.index("scatter(")] + call
+    places, rows = 10 * 4, 10 * 128 * 4
+    assert _work(body, others).bytes == places + 3 * rows
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -117,7 +117,7 @@ def test_forecasts_have_a_line_each_with_what_the_rate_is_and_the_run_beside_it(
     assert any(line.startswith("forecast v5e-1, resnet50 batch 256: oom: the step needs") for line in lines)
     begin = next(place for place, line in enumerate(lines) if line.startswith("forecast v6e-4"))
     text = " ".join(" ".join(lines[begin : begin + 8]).split())
-    assert "expected 2,000 images/s per chip ± 10.0 % (compiled program) · HBM 60.0 %" in text
+    assert "expected 2,000 images/s per chip, 95 %: 1,800 to 2,200 (compiled program) · HBM 60.0 %" in text
     assert "measured: 6,154 images/s, run run-on-the-chip" in text
     assert "error: +30.0 % (expected / measured - 1); the run is outside the interval" in text
     assert "unlike: jax: run 0.9.0, forecast 0.10.2" in text

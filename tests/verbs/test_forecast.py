@@ -281,3 +281,20 @@ def test_other_verbs_take_its_records(compiler, capsys):
 def test_a_page_of_its_records_can_be_drawn(compiler, capsys):
     forecast.show(["target=v3-1,v5e-1", *MODEL, "--dir", "out"])
     assert report.show(["out"]) == ExitCode.OK
+
+
+def test_what_one_target_of_several_cannot_do_is_a_row_and_the_others_are_forecast(compiler, capsys):
+    compiler.outcomes["v3-1"] = UserError("v3-1 can't do that", allowed="this", fix="do this")
+    assert forecast.show(["target=v3-1,v6e-1", *MODEL, "--dir", "out"]) == ExitCode.FAILED_CHECK
+    said = capsys.readouterr()
+    table = said.out.splitlines()
+    assert [line.split()[-1] for line in table[2:4]] == ["failed", "ok"]
+    assert "expected images/s" in table[0]
+    assert "v3-1: v3-1 can't do that" in table
+    assert "do this" in said.err
+    assert store.read(forecast.Path("out/v3-1")).status == "failed"
+
+
+def test_without_dropout_the_generator_is_recorded_as_for_a_run(no_compiler):
+    forecast.show(["target=v3-1", *TINY, "--dir", "out"])
+    assert store.read(forecast.Path("out/v3-1")).software.prng == "threefry2x32"

@@ -66,10 +66,12 @@ class Calibration:
             *([] if model in self.models else [model]),
         ]
         unseen = f"; none of {' or '.join(missing)}" if missing else ""
+        chips_, models = self.without_chip, self.without_model
         return (
-            f"{self.figures} published figures of {', '.join(self.models)} on {names}{unseen}; on chips left "
-            f"out of the fit its median error was {self.without_chip.median:.0%}, and "
-            f"{self.without_chip.within_30:.0%} of the figures were met within 30 %"
+            f"{self.figures} published figures of {', '.join(self.models)} on {names}{unseen}; "
+            f"{chips_.within_30:.0%} of them were met within 30 % (median error {chips_.median:.0%}) where "
+            f"their chip was left out of the fit, {models.within_30:.0%} ({models.median:.0%}) where their "
+            "model was"
         )
 
 
@@ -112,9 +114,9 @@ def dump(calibration: Calibration) -> dict[str, Any]:
 def rounded(value: float, digits: int = 3) -> float:
     """To so many significant digits.
 
-    >>> rounded(0.123456), rounded(1234.5), rounded(0.0)
-    (0.123, 1230.0, 0.0)
+    >>> rounded(0.123456), rounded(1234.5), rounded(0.0), rounded(math.inf)
+    (0.123, 1230.0, 0.0, inf)
     """
-    if not value:
-        return 0.0
+    if not value or math.isinf(value):
+        return value
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))

@@ -13,7 +13,9 @@ class Channel:
         self._queue: deque[tuple[str, float]] = deque()
 
     def start(self, name: str, seconds: float) -> None:
-        self._queue.append((name, seconds))
+        """Queue a transfer; one that does not need this resource waits for nobody."""
+        if seconds > 0:
+            self._queue.append((name, seconds))
 
     def spare(self, seconds: float) -> None:
         """The core does for `seconds` what does not need this resource."""
@@ -32,7 +34,3 @@ class Channel:
             first, left = self._queue.popleft()
             waited += left
         return waited
-
-    def waiting(self) -> tuple[str, ...]:
-        """What has not been worked off yet, in its order."""
-        return tuple(name for name, _ in self._queue)

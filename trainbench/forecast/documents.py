@@ -38,6 +38,11 @@ def replaced(text: str, name: str, table: str) -> str:
     return f"{text[:start]}\n{table.strip()}\n{text[end:]}"
 
 
+def check(file: Path, name: str) -> None:
+    """None; UserError where the document has no place for the table."""
+    _replaced(file, name, NOTHING_YET)
+
+
 def write(file: Path, name: str, table: str) -> None:
     """None, after the document has the table.
 

@@ -3,14 +3,11 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from trainbench.forecast.schedule import Operation, Schedule
+from trainbench.forecast.schedule import FULL_RATES, ROOFLINE_REACH, Operation, Parameters, Schedule
 
 MATRIX, MEMORY, VECTOR = "matrix units", "HBM", "vector units"
 COLLECTIVES, OVERHEAD = "collectives", "overhead"
 LIMITS = (MATRIX, MEMORY, VECTOR, COLLECTIVES, OVERHEAD)
-# An estimate of the compiler up to this many times the roofline is put down to what bounds the roofline,
-# used below its peak; beyond it, to the vector units, whose work the roofline does not count.
-FILL = 2.0
 
 
 @dataclass(frozen=True)
@@ -22,26 +19,25 @@ class Part:
     share: float
 
 
-def limit_of(one: Operation) -> str:
-    """What bounds an operation, one of LIMITS."""
-    if one.network_s and one.network_s >= max(one.matrix_s, one.memory_s):
-        return COLLECTIVES
-    if one.kind == "collective":
+def limit_of(one: Operation, rates: Parameters = FULL_RATES) -> str:
+    """What bounds an operation that was timed with `rates`, one of LIMITS."""
+    on_matrix, on_memory, on_network = one.reached(rates)
+    if one.kind == "collective" or (on_network and on_network >= max(on_matrix, on_memory)):
         return COLLECTIVES
     if one.overlapped:
         return MEMORY
     if one.kind == "overhead" or not (one.roofline_s or one.compiler_s):
         return OVERHEAD
-    if (one.compiler_s or 0.0) > FILL * one.roofline_s:
+    if one.time_s > ROOFLINE_REACH * one.roofline_s:
         return VECTOR
-    return MATRIX if one.matrix_s >= one.memory_s else MEMORY
+    return MATRIX if on_matrix >= on_memory else MEMORY
 
 
 def limits(schedule: Schedule) -> tuple[Part, ...]:
     """What each limit takes of the expected time, the largest first; what takes nothing is left out."""
     seconds: dict[str, float] = defaultdict(float)
     for one in schedule.operations:
-        seconds[limit_of(one)] += one.total_s
+        seconds[limit_of(one, schedule.parameters)] += one.total_s
     return _parts(seconds, schedule.expected_s)
 
 

@@ -21,6 +21,7 @@ from trainbench.hardware import chips, machine
 from trainbench.reference.differences import RunFacts
 from trainbench.report.numbers import size
 from trainbench.results import record
+from trainbench.training.step import THREEFRY
 from trainbench.work_sections import software_section
 
 NOTHING_RAN = "nothing ran: this is a forecast"
@@ -62,17 +63,21 @@ def assemble(build: Build | Traced, asked: Asked) -> record.Result:
         cost=economy.cost(build.target, speed.samples_per_s, asked.request.price_per_hour) if speed else None,
         comparisons=_comparisons(build, speed, asked) if times else (),
         forecast=_forecast(build, times, asked),
-        warnings=tuple(_warnings(build, times)),
+        warnings=tuple(_warnings(times)),
     )
 
 
 @dataclass(frozen=True)
 class _Times:
-    """The schedule with every rate and estimate as published, and as published figures have calibrated it."""
+    """The schedule with every rate and estimate as published, and as published figures have calibrated it.
+
+    `why_not` says why there is no calibrated one.
+    """
 
     stated: Schedule
-    calibrated: Schedule | None
-    calibration: Calibration | None
+    calibrated: Schedule | None = None
+    calibration: Calibration | None = None
+    why_not: str | None = None
 
     @property
     def best(self) -> Schedule:
@@ -80,10 +85,17 @@ class _Times:
 
 
 def _times(build: Build, program: Program) -> _Times:
-    demands = Demands(hlo.parse(program.hlo), chip_model.for_target(build.target))
-    known = calibration.load().get(build.target.platform)
-    calibrated = time_model.timed(demands, known.parameters) if known else None
-    return _Times(time_model.timed(demands, FULL_RATES), calibrated, known)
+    target, chip = build.target, chip_model.for_target(build.target)
+    demands = Demands(hlo.parse(program.hlo), chip)
+    stated, known = time_model.timed(demands, FULL_RATES), calibration.load().get(target.platform)
+    if known is None:
+        return _Times(
+            stated, why_not=f"no published figures have calibrated forecasts for a {target.platform} yet"
+        )
+    if target.chips > 1 and chip.network_bytes_per_s is None:
+        # Without its collectives a step looks faster than it can be.
+        return _Times(stated, why_not="the network between these chips is not known")
+    return _Times(stated, time_model.timed(demands, known.parameters), known)
 
 
 def _bounded(traced: Traced, asked: Asked) -> record.Result:
@@ -153,9 +165,10 @@ def _frame(target: Target, asked: Asked, prng: str | None = None) -> dict[str, A
     }
 
 
-def _prng(build: Build | Traced, asked: Asked) -> str | None:
+def _prng(build: Build | Traced, asked: Asked) -> str:
+    """The generator of dropout's bits; where there is no dropout JAX's default one, as of a run."""
     chosen = build.facts.autos.get("prng")
-    return str(chosen.value) if chosen else asked.request.prng
+    return str(chosen.value) if chosen else asked.request.prng or THREEFRY
 
 
 def _excess(outcome: TooLarge) -> str:
@@ -200,7 +213,7 @@ def _rate(build: Build | Traced, seconds: float) -> float | None:
 
 
 def _throughput(build: Build, times: _Times) -> record.Throughput | None:
-    """The expected rate; the interval ends at the bound, which this program cannot exceed."""
+    """The expected rate, and an interval that does not go beyond the roofline."""
     bound, tokens = _rate(build, times.stated.roofline_s), build.facts.tokens_per_sample
     rate = _rate(build, times.calibrated.expected_s) if times.calibrated else None
     if rate is None or bound is None or times.calibration is None:
@@ -281,11 +294,11 @@ def _nothing_ran() -> Iterator[str]:
     yield from (f"{name}: {NOTHING_RAN}" for name in ("timing", "loss", "peak_bytes_allocator", "mean_w"))
 
 
-def _warnings(build: Build, times: _Times | None) -> Iterator[str]:
+def _warnings(times: _Times | None) -> Iterator[str]:
     yield from _nothing_ran()
     yield "utilization: no device reached it"
     if times is None:
         return
-    if times.calibration is None:
-        yield f"throughput: no published figures have calibrated forecasts for a {build.target.platform} yet"
+    if times.why_not:
+        yield f"throughput: {times.why_not}"
     yield from (f"forecast: {text}" for text in times.best.unknown)

@@ -125,10 +125,11 @@ def nearest(work: Workload, target: Target, figures: Iterable[Figure]) -> match.
 
 
 def merged(known: Sequence[Row], new: Row) -> list[Row]:
-    """The rows with `new` in the place of the one of the same command, else at the end."""
-    if new.command not in {one.command for one in known}:
+    """The rows with `new` in the place of the one of the same model and target, else at the end."""
+    place = (new.model, new.target)
+    if place not in {(one.model, one.target) for one in known}:
         return [*known, new]
-    return [new if one.command == new.command else one for one in known]
+    return [new if (one.model, one.target) == place else one for one in known]
 
 
 def written(rows: Sequence[Row]) -> str:

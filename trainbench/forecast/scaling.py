@@ -6,9 +6,10 @@ it is wider than the efficiency's own.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trainbench.errors import UserError
 from trainbench.forecast import documents
 from trainbench.forecast.rows import Row
 from trainbench.reference.figure import Figure
@@ -48,11 +49,16 @@ class Point:
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
-    """The forecasts that have an expected rate, by chip and number of chips."""
+    """The forecasts that have an expected rate, by chip and number of chips.
+
+    Raises:
+      UserError: those of a chip are of several batch sizes per device, so that no rates can be compared.
+    """
     by_chip: dict[str, list[tuple[int, float, Row]]] = defaultdict(list)
     for row in rows:
         if row.expected:
             by_chip[row.chip].append((row.chips, row.expected, row))
+    _check_batches(by_chip)
     found = []
     for chip, sizes in by_chip.items():
         sizes.sort(key=lambda size: size[0])
@@ -72,6 +78,18 @@ def points(rows: Iterable[Row]) -> list[Point]:
             for chips, rate, row in sizes
         ]
     return found
+
+
+def _check_batches(by_chip: Mapping[str, Sequence[tuple[int, float, Row]]]) -> None:
+    for chip, sizes in by_chip.items():
+        batches = sorted({row.batch_size or 0 for _, _, row in sizes})
+        if len(batches) > 1:
+            others = " ".join(row.target for _, _, row in sizes if row.batch_size != batches[-1])
+            raise UserError(
+                f"the forecasts on {chip} are of batch sizes {', '.join(map(str, batches))} per device",
+                allowed="one batch size for all sizes of a slice",
+                fix=f"--batch-size {batches[-1]} --target {others}",
+            )
 
 
 def published(rows: Sequence[Row], figures: Iterable[Figure]) -> list[Point]:

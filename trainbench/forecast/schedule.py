@@ -1,13 +1,19 @@
 """A compiled program's operations with a time for each, and what they add up to.
 
-Three totals, none of them fitted to anything:
-- `roofline_s`: FLOPs and bytes alone; nothing can be faster, much is slower;
-- `optimistic_s`: with the compiler's cycles, transfers perfectly hidden, at full rates;
-- `expected_s`: with the schedule's own overlap, and with `Parameters`.
+Two totals:
+- `roofline_s`: the program's FLOPs and bytes at full rates, transfers perfectly hidden. Nothing is fitted.
+  The program is no faster, unless a GPU's cache keeps arrays from one kernel to the next;
+- `expected_s`: with the compiler's estimates, the schedule's own overlap, and `Parameters`. At
+  `FULL_RATES` it is what the compiler says, else what published figures have made of that.
 """
 
 from dataclasses import dataclass
 from typing import Literal
+
+# Of calibrated forecasts. libtpu takes even the sum of two arrays in main memory for up to 2.5 times the time
+# of its bytes (0.0.42.1, v4 to v5p; 0.0.50.1, 7x). What it takes for much longer works on vector units, or on
+# arrays in on-chip memory, and the roofline says nothing of either.
+ROOFLINE_REACH = 4.0
 
 Kind = Literal["matrix", "memory", "collective", "custom", "overhead"]
 
@@ -20,15 +26,15 @@ class Parameters:
       matrix_efficiency: share of the matrix units' peak, where that is the limit.
       memory_efficiency: share of main memory's bandwidth.
       collective_efficiency: share of the links' bandwidth.
-      compiler_excess: of the time by which the compiler's own estimate of an operation exceeds the roofline,
-        the part that really comes. 0: all of it is hidden or never was; 1: all of it comes.
+      roofline_reach: an operation whose estimate by the compiler is no more than this many times its roofline
+        takes the roofline, at the shares above; beyond, something else limits it, and it takes the estimate.
       collective_latency_s: of a collective, beyond what its bytes take.
     """
 
     matrix_efficiency: float = 1.0
     memory_efficiency: float = 1.0
     collective_efficiency: float = 1.0
-    compiler_excess: float = 1.0
+    roofline_reach: float = 1.0
     collective_latency_s: float = 0.0
 
 
@@ -68,6 +74,15 @@ class Operation:
     def total_s(self) -> float:
         return self.time_s * self.count
 
+    def reached(self, rates: Parameters) -> tuple[float, float, float]:
+        """Seconds on the matrix units, on main memory and on the links at what is reached of their rates."""
+        latency_s = rates.collective_latency_s if self.network_s else 0.0
+        return (
+            self.matrix_s / rates.matrix_efficiency,
+            self.memory_s / rates.memory_efficiency,
+            self.network_s / rates.collective_efficiency + latency_s,
+        )
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -86,27 +101,14 @@ class Schedule:
         return sum(one.total_s for one in self.operations)
 
     @property
-    def optimistic_s(self) -> float:
-        return self._hidden([max(one.compiler_s or 0.0, one.roofline_s) for one in self.operations])
-
-    @property
     def roofline_s(self) -> float:
-        return self._hidden([one.roofline_s for one in self.operations])
-
-    @property
-    def compiler_s(self) -> float:
-        """The compiler's own estimates alone, loops multiplied; what has none counts nothing."""
-        return sum((one.compiler_s or 0.0) * one.count for one in self.operations)
+        """The longest of what core, memory and links do, each without a pause."""
+        core = sum(one.roofline_s * one.count for one in self.operations if not one.overlapped)
+        memory = sum(one.memory_s * one.count for one in self.operations)
+        network = sum(one.network_s * one.count for one in self.operations)
+        return max(core, memory, network)
 
     @property
     def unestimated_s(self) -> float:
         """The part of `expected_s` that rests on the roofline alone, without an estimate of the compiler."""
         return sum(one.total_s for one in self.operations if one.compiler_s is None)
-
-    def _hidden(self, times: list[float]) -> float:
-        """The longest of what core, memory and links do, each without a pause."""
-        pairs = list(zip(self.operations, times, strict=True))
-        core = sum(time * one.count for one, time in pairs if not one.overlapped)
-        memory = sum(one.memory_s * one.count for one in self.operations)
-        network = sum(one.network_s * one.count for one in self.operations)
-        return max(core, memory, network)

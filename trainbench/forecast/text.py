@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.text import Text
 
 from trainbench.report import console, facts, forecasts
-from trainbench.report.comparisons import published
+from trainbench.report.comparisons import published, with_differences
 from trainbench.report.grid import UNKNOWN, grid, plain
 from trainbench.report.numbers import clip, count, duration, number, percent, size
+from trainbench.results.forecast_rate import chips as chips_of
 from trainbench.results.record import Forecast, ForecastPart, Result
 
 _WIDTH = 110
@@ -49,7 +50,7 @@ def table(results: Sequence[Result]) -> str:
     drawn = grid()
     drawn.add_column("target", no_wrap=True)
     economy = forecasts.economy_columns(results)
-    for title in (*_titles(results[0]), *economy):
+    for title in (*_titles(results), *economy):
         drawn.add_column(title, justify="right", no_wrap=True)
     drawn.add_column("limit", no_wrap=True)
     drawn.add_column("status", no_wrap=True)
@@ -62,8 +63,8 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*lines, *_notes(results)])
 
 
-def _titles(result: Result) -> tuple[str, ...]:
-    unit = facts.unit(result)
+def _titles(results: Sequence[Result]) -> tuple[str, ...]:
+    unit = facts.unit(next((one for one in results if one.workload), results[0]))
     return "chips", "batch", "needs", "has", f"expected {unit}/s", "95 %", "at most"
 
 
@@ -71,7 +72,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     about, work, memory = _forecast(result), result.workload, result.memory
     needed, has = (memory.peak_bytes_compiled, memory.limit_bytes) if memory else (None, None)
     bound, speed = about.bound_samples_per_s, result.throughput
-    chips = _chips(result)
+    chips = chips_of(result)
     ends = speed.samples_per_s_ci95 if speed else None
     longest = about.limits[0] if about.limits else None
     return (
@@ -115,10 +116,6 @@ def is_bound(result: Result) -> bool:
 def _forecast(result: Result) -> Forecast:
     assert result.forecast is not None, "a forecast says its target"
     return result.forecast
-
-
-def _chips(result: Result) -> int:
-    return (result.hardware.chip_count or 1) if result.hardware else 1
 
 
 def _what(result: Result) -> list[str]:
@@ -176,7 +173,7 @@ def _speed(result: Result, about: Forecast) -> list[str]:
 
 def _interval(result: Result) -> str:
     """The 95 % interval per chip, with a comma before it."""
-    chips = _chips(result)
+    chips = chips_of(result)
     ends = result.throughput.samples_per_s_ci95 if result.throughput else None
     return f", 95 %: {number(ends[0] / chips)} to {number(ends[1] / chips)} per chip" if ends else ""
 
@@ -204,17 +201,18 @@ def _published(result: Result) -> list[str]:
     lines = []
     for one in result.comparisons[:_MOST_COMPARISONS]:
         own = not any(text.startswith("accelerator:") for text in one.differences)
-        share = f" · {percent(one.value * _chips(result) / bound)} of the bound" if own else ""
-        lines.append(f"{one.accelerator} {number(one.value)} {facts.unit(result)}/s per chip{share}")
+        share = f" · {percent(one.value * chips_of(result) / bound)} of the bound" if own else ""
+        rate = f"{one.accelerator} {number(one.value)} {facts.unit(result)}/s per chip{share}"
+        lines.append(with_differences(one, rate))
     return lines
 
 
 def _rate(result: Result, rate: float) -> str:
     """ "12,000 images/s (3,000 per chip)"."""
-    chips = _chips(result)
-    return f"{number(rate)} {facts.unit(result)}/s" + (
-        f" ({number(rate / chips)} per chip)" if chips > 1 else " per chip"
-    )
+    chips, whole = chips_of(result), f"{number(rate)} {facts.unit(result)}/s"
+    if chips > 1:
+        return f"{whole} ({number(rate / chips)} per chip)"
+    return f"{whole} per chip" if result.hardware and result.hardware.chip else whole
 
 
 def _why(about: Forecast) -> list[str]:

@@ -1,8 +1,9 @@
 """How long a compiled program takes: a small model over its schedule.
 
-An operation takes at least its roofline: the longer of its FLOPs over the matrix units' peak and its bytes
-over main memory's bandwidth. Where the compiler's own estimate is longer, so is the operation, by a part of
-the difference (`Parameters.compiler_excess`). A loop's body counts as often as it runs.
+An operation takes its roofline: the longer of its FLOPs over the matrix units' peak and its bytes over main
+memory's bandwidth, each at the share of these rates that is reached. Where the compiler's own estimate is far
+longer, the roofline is not the limit, and the operation takes the estimate (`Parameters.roofline_reach`). A
+loop's body counts as often as it runs.
 
 A transfer between a `-start` and its `-done` costs only what the work between them leaves over. Transfers
 take turns at main memory or at the links, and get the share of them that the operations meanwhile do not
@@ -58,8 +59,9 @@ class _Run:
                 operation = self.demands.operation(computation, one)
                 if operation.overlapped:
                     started[one.name] = operation
-                    memory.start(one.name, operation.memory_s / self.parameters.memory_efficiency)
-                    network.start(one.name, self._network_time(operation.network_s))
+                    _, on_memory, on_network = operation.reached(self.parameters)
+                    memory.start(one.name, on_memory)
+                    network.start(one.name, on_network)
                 else:
                     done.append(replace(operation, time_s=self._time(operation)))
                     _spare(memory, network, done[-1:], self.parameters)
@@ -84,18 +86,12 @@ class _Run:
 
     def _time(self, one: Operation) -> float:
         """What an operation takes that nothing hides."""
-        reached = self.parameters
-        roofline = max(
-            one.matrix_s / reached.matrix_efficiency,
-            one.memory_s / reached.memory_efficiency,
-            self._network_time(one.network_s),
+        roofline, estimate = max(one.reached(self.parameters)), one.compiler_s or 0.0
+        return (
+            max(roofline, estimate)
+            if estimate > self.parameters.roofline_reach * one.roofline_s
+            else roofline
         )
-        return roofline + reached.compiler_excess * max(0.0, (one.compiler_s or 0.0) - roofline)
-
-    def _network_time(self, seconds: float) -> float:
-        if not seconds:
-            return 0.0
-        return seconds / self.parameters.collective_efficiency + self.parameters.collective_latency_s
 
 
 def _spare(memory: Channel, network: Channel, ran: list[Operation], reached: Parameters) -> None:

@@ -55,8 +55,9 @@ def _explained(error: Exception, target: Target) -> UserError | None:
     if UNKNOWN_GENERATION in said:
         return UserError(
             f"target={target.name} is unknown to libtpu {metadata.version('libtpu')}: {said}",
-            allowed="a libtpu that is newer than the TPU",
-            fix="pip install --upgrade libtpu",
+            allowed="a JAX whose libtpu is newer than the TPU",
+            # Not libtpu alone: JAX's own extra pins the one that fits it.
+            fix="pip install --upgrade 'jax[tpu]'",
         )
     if HELD in said:
         return UserError(

@@ -4,7 +4,8 @@ FLOPs are those of matrix products and convolutions, as `products` counts them, 
 runs on other units, whose time is in the compiler's own estimate.
 
 Bytes are those of arrays in main memory as they lie there, padded to tiles, each read or written once. Only
-the part is counted of an array of which only a slice is read, or into which only a slice is written.
+the part is counted of an array of which only a slice is read, or into which only a slice is written; of one
+that is scattered to in place, as many elements are read and written as there are updates.
 """
 
 from dataclasses import dataclass
@@ -130,6 +131,9 @@ def _bytes(module: Module, computation: Computation, instruction: Instruction) -
         return indices + _part(shapes[0], instruction.shape) + instruction.shape.main_memory_bytes
     if instruction.opcode == "dynamic-update-slice":
         return shapes[1].main_memory_bytes + _part(instruction.shape, shapes[1])
+    if instruction.opcode == "scatter" and not instruction.shape.is_tuple:
+        updated = min(instruction.shape.main_memory_bytes, _updated(computation, instruction))
+        return sum(shape.main_memory_bytes for shape in shapes[1:]) + 2 * updated
     result = products.result_of(instruction) if products.is_library_call(instruction) else instruction.shape
     return sum(shape.main_memory_bytes for shape in shapes) + result.main_memory_bytes
 
@@ -137,6 +141,12 @@ def _bytes(module: Module, computation: Computation, instruction: Instruction) -
 def _part(whole: Shape, part: Shape) -> int:
     """Main memory of a part of `whole` that is as large as `part`."""
     return part.bytes if whole.main_memory_bytes else 0
+
+
+def _updated(computation: Computation, scatter: Instruction) -> int:
+    """Bytes of what a scatter changes; its operands are arrays, the places, and as many arrays of updates."""
+    updates = scatter.operands[len(scatter.operands) // 2 + 1 :]
+    return sum(computation.by_name[name].shape.bytes for name in updates)
 
 
 def _read(module: Module, inside: Computation, parameter: str, outside: Shape) -> int:
@@ -154,6 +164,8 @@ def _read_by(module: Module, inside: Computation, user: Instruction, name: str, 
         return user.shape.bytes
     if user.opcode == "dynamic-update-slice" and user.operands[0] == name:
         return 0
+    if user.opcode == "scatter" and user.operands[0] == name:
+        return _updated(inside, user)
     if user.opcode in ("bitcast", "tuple"):
         return _read(module, inside, user.name, outside) if user.opcode == "bitcast" else 0
     if user.opcode == "fusion":
@@ -175,6 +187,8 @@ def _written(module: Module, inside: Computation, root: Instruction, outside: Sh
         return _written(module, inside, inside.by_name[root.operands[0]], outside)
     if root.opcode == "dynamic-update-slice":
         return inside.by_name[root.operands[1]].shape.bytes
+    if root.opcode == "scatter":
+        return min(outside.main_memory_bytes, _updated(inside, root))
     if root.opcode == "parameter":
         return 0
     if root.opcode == "fusion":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from trainbench.report import facts
-from trainbench.report.numbers import number, percent, plus_minus
+from trainbench.report.numbers import number, percent
 from trainbench.results.forecast_rate import BOUND, chips, rate
 from trainbench.results.record import Beside, Forecast, Result
 
@@ -37,13 +37,13 @@ def economy_columns(results: Sequence[Result]) -> dict[str, list[float | None]]:
 
 
 def economy(result: Result) -> list[str]:
-    """Per watt with the kind and source of the power, per dollar with the price's; as far as known."""
+    """Per watt with the kind of power, per dollar with the price; their sources stand in the record."""
     unit, watt, dollar = facts.unit(result), per_watt(result), per_dollar(result)
     said = []
     if watt is not None and result.power:
-        said.append(f"{number(watt)} {unit}/s per watt · {result.power.source}")
+        said.append(f"{number(watt)} {unit}/s per watt · {_short(result.power.source or '')}")
     if dollar is not None and result.cost:
-        said.append(f"{number(dollar)} {unit} per dollar · {result.cost.price_source}")
+        said.append(f"{number(dollar)} {unit} per dollar · {_short(result.cost.price_source or '')}")
     return said
 
 
@@ -53,7 +53,21 @@ def economy_basis(result: Result) -> list[str]:
         f"{facts.unit(result)}/s/W": result.power.source if per_watt(result) and result.power else None,
         f"{facts.unit(result)}/$": result.cost.price_source if per_dollar(result) and result.cost else None,
     }
-    return [f"{title}: {re.split('; source: | [(]http', text)[0]}" for title, text in known.items() if text]
+    return [f"{title}: {_short(text)}" for title, text in known.items() if text]
+
+
+def _short(source: str) -> str:
+    """A power or a price without where it was read."""
+    return re.split("; source: | [(]http", source)[0]
+
+
+def ends(interval: tuple[float, float]) -> str:
+    """An interval in words: that of a forecast is wider above the rate than below.
+
+    >>> ends((800.0, 1250.0))
+    '800 to 1,250'
+    """
+    return f"{number(interval[0])} to {number(interval[1])}"
 
 
 def limit(about: Forecast) -> str:
@@ -112,6 +126,6 @@ def words(result: Result) -> str:
     if about is None or found is None:
         return f"no rate ({basis})" if basis else "no rate"
     unit = f"{facts.unit(result)}/s per chip"
-    sure = f" {plus_minus(found.value, found.interval)}" if found.interval else ""
+    sure = f", 95 %: {ends(found.interval)}" if found.interval else ""
     limited = f" · {limit(about)}" if about.limits else ""
     return f"{found.kind} {number(found.value)} {unit}{sure} ({basis}){limited}"

@@ -30,7 +30,7 @@ def answer(
     """
     if any(one.regressed for one in compared):
         return Answer(ExitCode.FAILED_CHECK, "a regression")
-    forecasts = all(one.pair.forecast for one in compared)
+    forecasts = bool(compared) and all(one.pair.forecast for one in compared)
     if not forecasts and not any(set(one.verdicts) - {"unclear"} for one in compared):
         return Answer(ExitCode.USER_ERROR, f"nothing could be decided: {_WHAT_TO_DO}")
     unknown = "; ".join(_unknown(compared, pairing, damaged))

@@ -52,7 +52,8 @@ For a CPU the rate follows from its cores, instructions and clock.
   --dir DIR          results go to DIR/TARGET (outputs/forecast/DATE/TIME/TARGET); also hydra.run.dir=DIR
 
 Compiling takes seconds for a small model and minutes for a large one; what was compiled is kept in the cache.
-Exit code 3 where one target was asked for and the step doesn't fit.
+Exit code 3 where one target was asked for and the step doesn't fit; 1 where a forecast failed, also that of
+one target among several that can't have what was asked for.
 
   python -m trainbench forecast target=v6e-1 model=resnet50 precision=bf16 batch_size=256
   python -m trainbench forecast target=v3-1,v4-1,v5e-1 model=bert_base
@@ -204,13 +205,16 @@ def _dated() -> Path:
 def _deliver(jobs: Sequence[tuple[Target, "Asked"]], directory: Path, run: Result | None) -> int:
     """Forecast for each target, print, and return the exit code; `run` is set beside each."""
     done: list[Done] = []
+    several = len(jobs) > 1
     try:
         for place, (target, asked) in enumerate(jobs, 1):
-            if len(jobs) > 1:
+            if several:
                 print(f"target {place} of {len(jobs)}: {target.name}", file=sys.stderr, flush=True)
-            done.append(_forecast(target, asked, directory / target.name.replace(":", "-"), run))
+            done.append(
+                _forecast(target, asked, directory / target.name.replace(":", "-"), run, several=several)
+            )
     finally:
-        _print(done, several=len(jobs) > 1, directory=directory)
+        _print(done, several=several, directory=directory)
     codes = {EXIT_CODES[one.result.status] for one in done}
     if len(done) == 1:
         return codes.pop()
@@ -218,14 +222,28 @@ def _deliver(jobs: Sequence[tuple[Target, "Asked"]], directory: Path, run: Resul
     return ExitCode.FAILED_CHECK if codes - {ExitCode.OK, ExitCode.OUT_OF_MEMORY} else ExitCode.OK
 
 
-def _forecast(target: Target, asked: "Asked", directory: Path, run: Result | None) -> Done:
+def _forecast(target: Target, asked: "Asked", directory: Path, run: Result | None, *, several: bool) -> Done:
+    """The forecast for a target, kept in `directory`.
+
+    Args:
+      several: whether there are other targets: what is wrong with this one is then a row of the table.
+
+    Raises:
+      UserError: there is no other, and for this one the step can't be made.
+    """
     from trainbench.forecast import beside, build, result
+    from trainbench.report import console
 
     asked = replace(asked, started=datetime.now(UTC))
     try:
         found = result.assemble(build.built(asked.tree, target), asked)
     except build.CompilerFailed as error:
         found = result.failed(target, str(error), asked)
+    except UserError as error:
+        if not several:
+            raise
+        print(console.error_screen(error), file=sys.stderr)
+        found = result.failed(target, error.problem, asked)
     if run is not None:
         found = beside.with_run(found, run)
     store.set_aside(directory)

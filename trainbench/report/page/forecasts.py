@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from trainbench.report import facts, forecasts
-from trainbench.report.numbers import number, percent, plus_minus, size
+from trainbench.report.numbers import number, percent, size
 from trainbench.report.page.content import Cell, Section, Table
 from trainbench.report.series import Run
 from trainbench.results import forecast_rate
@@ -68,7 +68,7 @@ def _expected(run: Run, about: Forecast) -> Cell:
     rate = forecast_rate.rate(run.result)
     if rate is None or rate.kind != forecast_rate.EXPECTED:
         return _NOTHING
-    sure = f" {plus_minus(rate.value, rate.interval)}" if rate.interval else ""
+    sure = f" ({forecasts.ends(rate.interval)})" if rate.interval else ""
     return Cell(f"{number(rate.value)} {facts.unit(run.result)}/s{sure}", rate.value)
 
 
