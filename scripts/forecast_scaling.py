@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import commands, documents, rows, scaling
+from trainbench.forecast.tables import commands, documents, rows, scaling
 from trainbench.reference import figures
 from trainbench.report import plots, scaling_chart
 from trainbench.results import store

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import commands, documents, rows, table
+from trainbench.forecast.tables import commands, documents, rows, table
 from trainbench.reference import figures
 from trainbench.results import store
 

@@ -5,8 +5,9 @@ accelerator (cached; minutes each the first time), timed by the model, and held 
 model's parameters fitted to all figures, to those of other chips only, and to those of other models only.
 
   python scripts/score_forecasts.py tpu            prints the scores
-  python scripts/score_forecasts.py tpu --write    and keeps them: trainbench/forecast/calibration.yaml,
-                                                   docs/forecast_scores_tpu.csv, docs/forecast_scores.md
+  python scripts/score_forecasts.py tpu --write    and keeps them: docs/forecast_scores_tpu.csv,
+                                                   docs/forecast_scores.md and
+                                                   trainbench/forecast/timing/calibration.yaml
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from trainbench.forecast import compilers
+from trainbench.forecast.compiler import compilers
 
 # Before JAX is imported: the products of matrices are compiled in this process.
 os.environ.update(compilers.ENVIRONMENT["tpu"])
@@ -26,32 +27,24 @@ os.environ.update(compilers.ENVIRONMENT["tpu"])
 import jax
 import jax.numpy as jnp
 
-from trainbench.forecast import (
-    build,
-    calibration,
-    cases,
-    chip_model,
-    documents,
-    hlo,
-    score_table,
-    scoring,
-    targets,
-    time_model,
-    topology,
-)
-from trainbench.forecast.calibration import Calibration
-from trainbench.forecast.demand import Demands
-from trainbench.forecast.schedule import Parameters
-from trainbench.forecast.scoring import Case
+from trainbench.forecast import targets
+from trainbench.forecast.compiled import hlo
+from trainbench.forecast.compiler import build, topology
+from trainbench.forecast.tables import documents
+from trainbench.forecast.timing import calibration, cases, chip_model, score_table, scoring, time_model
+from trainbench.forecast.timing.calibration import Calibration
+from trainbench.forecast.timing.demand import Demands
+from trainbench.forecast.timing.schedule import Parameters
+from trainbench.forecast.timing.scoring import Case
 from trainbench.reference import figures
 from trainbench.results import store
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-CALIBRATION = ROOT / "trainbench" / "forecast" / calibration.FILE
+CALIBRATION = ROOT / "trainbench" / "forecast" / "timing" / calibration.FILE
 HEADER = """\
 # What published figures say of the time model of forecasts. Written by
-# `python scripts/score_forecasts.py tpu --write` (and gpu); read by trainbench/forecast/calibration.py.
+# `python scripts/score_forecasts.py tpu --write` (and gpu); read by calibration.py beside it.
 """
 # Published rates of one product of square bf16 matrices: the only ones of these chips that can be compiled
 # here. By the figure's id: the target, and the sides of the matrices as its note says.

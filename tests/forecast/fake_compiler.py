@@ -1,4 +1,4 @@
-"""Stands for `trainbench.forecast.compiling` as a process: behaves as the request's configuration says."""
+"""Stands for the process that compiles: behaves as the request's configuration says."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from tests.forecast.outcomes import facts, program
-from trainbench.forecast import cache
-from trainbench.forecast.messages import LOG, Mistake, Reply, Request
+from trainbench.forecast.compiler import cache
+from trainbench.forecast.compiler.messages import LOG, Mistake, Reply, Request
 from trainbench.processes import child
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 from tests.forecast.programs import SAMPLES
-from trainbench.forecast.build import Build
-from trainbench.forecast.messages import Facts
-from trainbench.forecast.program import Program, ProgramMemory, TooLarge
+from trainbench.forecast.compiler.build import Build
+from trainbench.forecast.compiler.messages import Facts
+from trainbench.forecast.compiler.program import Program, ProgramMemory, TooLarge
 from trainbench.forecast.targets import find
 from trainbench.results import record
 

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainbench.forecast import hlo
-from trainbench.forecast.chip_model import ChipModel
-from trainbench.forecast.hlo import Module
+from trainbench.forecast.compiled import hlo
+from trainbench.forecast.compiled.hlo import Module
+from trainbench.forecast.timing.chip_model import ChipModel
 
 SAMPLES = Path(__file__).parent / "hlo"
 

@@ -8,7 +8,8 @@ from tests.results import examples, forecasts
 from tests.results.comparing import changed
 from trainbench import cli
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import beside, build, compilers
+from trainbench.forecast import beside
+from trainbench.forecast.compiler import build, compilers
 from trainbench.recompose import compose
 from trainbench.results import record, store
 

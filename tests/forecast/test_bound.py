@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from trainbench.forecast import bound
-from trainbench.forecast.bound import Bound, Demand
+from trainbench.forecast.bounds import bound
+from trainbench.forecast.bounds.bound import Bound, Demand
 from trainbench.forecast.targets import find
 from trainbench.hardware import chips
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.forecast import outcomes
 from trainbench.errors import UserError
-from trainbench.forecast import build, compilers
-from trainbench.forecast.build import CompilerFailed
-from trainbench.forecast.program import TooLarge
+from trainbench.forecast.compiler import build, compilers
+from trainbench.forecast.compiler.build import CompilerFailed
+from trainbench.forecast.compiler.program import TooLarge
 from trainbench.forecast.targets import find
 
 TARGET = find("v6e-1")
@@ -127,5 +127,5 @@ def test_where_not_even_one_sample_fits_that_is_the_answer():
 
 
 def test_the_parent_process_does_not_import_jax():
-    program = "import sys; from trainbench.forecast import build; raise SystemExit('jax' in sys.modules)"
+    program = "import sys; from trainbench.forecast.compiler import build; raise SystemExit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

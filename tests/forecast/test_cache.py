@@ -4,7 +4,7 @@ import pytest
 
 from tests.forecast.outcomes import VERSIONS, program, too_large
 from trainbench.errors import UserError
-from trainbench.forecast import cache
+from trainbench.forecast.compiler import cache
 from trainbench.forecast.targets import find
 
 

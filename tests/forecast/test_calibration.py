@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from trainbench.forecast import calibration, documents, score_table, scoring
-from trainbench.forecast.calibration import Calibration, Errors
-from trainbench.forecast.schedule import ROOFLINE_REACH, Parameters
+from trainbench.forecast.tables import documents
+from trainbench.forecast.timing import calibration, score_table, scoring
+from trainbench.forecast.timing.calibration import Calibration, Errors
+from trainbench.forecast.timing.schedule import ROOFLINE_REACH, Parameters
 from trainbench.reference import figures
 
 DOCS = Path(__file__).parents[2] / "docs"

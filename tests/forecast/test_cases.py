@@ -3,8 +3,9 @@
 import pytest
 
 from tests.forecast.outcomes import sampled, too_large
-from trainbench.forecast import cases, targets
-from trainbench.forecast.schedule import FULL_RATES, Parameters
+from trainbench.forecast import targets
+from trainbench.forecast.timing import cases
+from trainbench.forecast.timing.schedule import FULL_RATES, Parameters
 from trainbench.reference import figures
 
 RESNET = "resnet-50-tpu-v3-x8-bf16-r224-jax-flax-2"

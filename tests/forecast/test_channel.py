@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainbench.forecast.channel import Channel
+from trainbench.forecast.timing.channel import Channel
 
 
 def test_what_the_core_leaves_over_is_not_waited_for():

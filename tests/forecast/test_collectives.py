@@ -4,8 +4,8 @@ import pytest
 
 from tests.forecast.programs import CHIP, program, sample
 from trainbench.forecast import targets
-from trainbench.forecast.chip_model import chip_model, for_target, links
-from trainbench.forecast.collectives import ring_bytes, sent_bytes
+from trainbench.forecast.compiled.collectives import ring_bytes, sent_bytes
+from trainbench.forecast.timing.chip_model import chip_model, for_target, links
 from trainbench.hardware import chips
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from trainbench.forecast import compilers
+from trainbench.forecast.compiler import compilers
 from trainbench.forecast.targets import find
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.building import tree
 from tests.forecast.outcomes import program
-from trainbench.forecast import cache, compiling, topology
-from trainbench.forecast.messages import Request
+from trainbench.forecast.compiler import cache, compiling, topology
+from trainbench.forecast.compiler.messages import Request
 from trainbench.hardware import chips
 from trainbench.report.progress import ProgressLine
 from trainbench.training.device import Devices

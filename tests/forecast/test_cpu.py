@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainbench.forecast import cpu
-from trainbench.forecast.bound import Demand
+from trainbench.forecast.bounds import cpu
+from trainbench.forecast.bounds.bound import Demand
 
 ZEN_3 = "fpu sse2 avx fma avx2 f16c"
 SAPPHIRE_RAPIDS = "fpu sse2 avx fma avx2 avx512f avx512_bf16 amx_bf16 amx_tile amx_int8"

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from tests.building import tree
-from trainbench.forecast import build, compilers, gpu_devices, targets
-from trainbench.forecast.program import Program, TooLarge
+from trainbench.forecast import targets
+from trainbench.forecast.compiler import build, compilers, gpu_devices
+from trainbench.forecast.compiler.program import Program, TooLarge
 
 pytestmark = [
     pytest.mark.forecast,
@@ -22,7 +23,7 @@ pytestmark = [
 NAMES = [*(f"{chip_id}-1" for chip_id in gpu_devices.known()), "a100-8", "h100-16"]
 ASK = """
 import json, jax
-from trainbench.forecast import compilers, topology
+from trainbench.forecast.compiler import compilers, topology
 from trainbench.forecast.targets import find
 
 def small(name):

@@ -6,11 +6,12 @@ from importlib import resources
 import pytest
 import yaml
 
-from trainbench.forecast import chip_model, gpu_devices
+from trainbench.forecast.compiler import gpu_devices
 from trainbench.forecast.targets import find
+from trainbench.forecast.timing import chip_model
 from trainbench.hardware import chips
 
-TABLE = yaml.safe_load(resources.files("trainbench.forecast").joinpath("gpus.yaml").read_text("utf-8"))
+TABLE = yaml.safe_load(resources.files("trainbench.forecast.compiler").joinpath("gpus.yaml").read_text("utf-8"))
 
 
 @pytest.fixture

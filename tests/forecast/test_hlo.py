@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.forecast.programs import program, sample
-from trainbench.forecast import hlo
+from trainbench.forecast.compiled import hlo
 
 
 def _opcodes(module):

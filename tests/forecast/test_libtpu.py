@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from tests.building import tree
-from trainbench.forecast import build, compilers, targets
-from trainbench.forecast.program import Program, TooLarge
+from trainbench.forecast import targets
+from trainbench.forecast.compiler import build, compilers
+from trainbench.forecast.compiler.program import Program, TooLarge
 from trainbench.hardware import chips
 
 pytestmark = pytest.mark.forecast
@@ -29,7 +30,7 @@ NAMES = [
 ]
 ASK = """
 import json
-from trainbench.forecast import topology
+from trainbench.forecast.compiler import topology
 from trainbench.forecast.targets import find
 found = [topology.devices(find(name)) for name in {names}]
 print(json.dumps([(devices.count, devices.chip.id, devices.chip_count) for devices in found]))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.forecast.programs import CHIP, program
-from trainbench.forecast import limits
-from trainbench.forecast.schedule import FULL_RATES, Operation, Parameters, Schedule
-from trainbench.forecast.time_model import times
+from trainbench.forecast.timing import limits
+from trainbench.forecast.timing.schedule import FULL_RATES, Operation, Parameters, Schedule
+from trainbench.forecast.timing.time_model import times
 
 
 def _operation(kind="memory", time_s=1.0, **changes):

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from tests.forecast import outcomes
-from trainbench.forecast import program
-from trainbench.forecast.program import is_out_of_memory, needed_and_available
+from trainbench.forecast.compiler import program
+from trainbench.forecast.compiler.program import is_out_of_memory, needed_and_available
 
 # libtpu 0.0.52 said this of ResNet at 2,000,000 images for one core of a TPU v3.
 GIVEN_UP = (

@@ -7,11 +7,13 @@ import pytest
 from tests.building import tree
 from tests.forecast import outcomes
 from trainbench import config
-from trainbench.forecast import calibration, chip_model, hlo, limits, result, time_model
-from trainbench.forecast.calibration import Calibration, Errors
-from trainbench.forecast.program import TooLarge
-from trainbench.forecast.schedule import FULL_RATES, Parameters
+from trainbench.forecast import result
+from trainbench.forecast.compiled import hlo
+from trainbench.forecast.compiler.program import TooLarge
 from trainbench.forecast.targets import find
+from trainbench.forecast.timing import calibration, chip_model, limits, time_model
+from trainbench.forecast.timing.calibration import Calibration, Errors
+from trainbench.forecast.timing.schedule import FULL_RATES, Parameters
 from trainbench.results import record, store
 
 

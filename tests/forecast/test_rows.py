@@ -4,7 +4,7 @@ import pytest
 
 from tests.results import forecasts
 from trainbench.errors import UserError
-from trainbench.forecast import documents, rows
+from trainbench.forecast.tables import documents, rows
 from trainbench.reference import figures
 
 IMAGES = {"task": "image_classification"}

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from trainbench.forecast import scoring
-from trainbench.forecast.calibration import Errors
-from trainbench.forecast.schedule import FULL_RATES, Parameters
-from trainbench.forecast.scoring import Case
+from trainbench.forecast.timing import scoring
+from trainbench.forecast.timing.calibration import Errors
+from trainbench.forecast.timing.schedule import FULL_RATES, Parameters
+from trainbench.forecast.timing.scoring import Case
 
 GRID = {"memory_efficiency": [1.0, 0.8, 0.6, 0.4, 0.2]}
 

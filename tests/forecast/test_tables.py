@@ -7,7 +7,7 @@ import pytest
 
 from tests.results import forecasts
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import commands, documents, rows, scaling, table
+from trainbench.forecast.tables import commands, documents, rows, scaling, table
 from trainbench.processes import child
 from trainbench.reference import figures
 from trainbench.report import scaling_chart

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.forecast.programs import CHIP, program, said_by_xla, sample
-from trainbench.forecast.chip_model import chip_model, for_target
-from trainbench.forecast.schedule import FULL_RATES, Parameters
 from trainbench.forecast.targets import find
-from trainbench.forecast.time_model import times
+from trainbench.forecast.timing.chip_model import chip_model, for_target
+from trainbench.forecast.timing.schedule import FULL_RATES, Parameters
+from trainbench.forecast.timing.time_model import times
 from trainbench.hardware import chips
 
 # On CHIP: 1e12 FLOP/s, 1e9 B/s, 1e9 cycles/s, links 1e8 B/s.

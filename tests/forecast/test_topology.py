@@ -5,7 +5,7 @@ import pytest
 from jax.experimental import topologies
 
 from trainbench.errors import UserError
-from trainbench.forecast import topology
+from trainbench.forecast.compiler import topology
 from trainbench.forecast.targets import find
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from trainbench import recompose
 from trainbench.errors import UserError
-from trainbench.forecast import build, traced
-from trainbench.forecast.build import CompilerFailed
-from trainbench.forecast.messages import Request
+from trainbench.forecast.bounds import traced
+from trainbench.forecast.compiler import build
+from trainbench.forecast.compiler.build import CompilerFailed
+from trainbench.forecast.compiler.messages import Request
 from trainbench.forecast.targets import find
 from trainbench.measure import flops
 from trainbench.report.progress import ProgressLine

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.forecast.programs import program, sample
-from trainbench.forecast.trips import trips
+from trainbench.forecast.compiled.trips import trips
 
 BODY = """
 %body (state: (s32[], s32[], f32[8])) -> (s32[], s32[], f32[8]) {{

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.forecast.programs import program, said_by_xla, sample
-from trainbench.forecast.products import meeting_pairs
-from trainbench.forecast.trips import trips
-from trainbench.forecast.work import Work, work_of
+from trainbench.forecast.compiled.products import meeting_pairs
+from trainbench.forecast.compiled.trips import trips
+from trainbench.forecast.compiled.work import Work, work_of
 
 
 def _work(body, others=""):

@@ -5,7 +5,8 @@ import pytest
 from tests.forecast import outcomes
 from trainbench import cli
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import build, calibration, compilers
+from trainbench.forecast.compiler import build, compilers
+from trainbench.forecast.timing import calibration
 from trainbench.results import store
 from trainbench.results.collect import collect
 from trainbench.verbs import claims, compare, export, forecast, report

@@ -8,15 +8,17 @@ from typing import Any
 
 from trainbench import published
 from trainbench.config import Request
-from trainbench.forecast import calibration, chip_model, economy, hlo, time_model
-from trainbench.forecast.bound import Bound
-from trainbench.forecast.build import Build, Traced
-from trainbench.forecast.calibration import Calibration
-from trainbench.forecast.demand import Demands
-from trainbench.forecast.limits import Part, limits, top
-from trainbench.forecast.program import Program, TooLarge
-from trainbench.forecast.schedule import FULL_RATES, Schedule
+from trainbench.forecast import economy
+from trainbench.forecast.bounds.bound import Bound
+from trainbench.forecast.compiled import hlo
+from trainbench.forecast.compiler.build import Build, Traced
+from trainbench.forecast.compiler.program import Program, TooLarge
 from trainbench.forecast.targets import Target
+from trainbench.forecast.timing import calibration, chip_model, time_model
+from trainbench.forecast.timing.calibration import Calibration
+from trainbench.forecast.timing.demand import Demands
+from trainbench.forecast.timing.limits import Part, limits, top
+from trainbench.forecast.timing.schedule import FULL_RATES, Schedule
 from trainbench.hardware import chips, machine
 from trainbench.reference.differences import RunFacts
 from trainbench.report.numbers import size

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair
 
-from trainbench.forecast.scaling import FORECAST, Point
+from trainbench.forecast.tables.scaling import FORECAST, Point
 from trainbench.report.page import chart
 
 _WIDTH, _HEIGHT = 560, 320  # pixels, before the scale of the PNG

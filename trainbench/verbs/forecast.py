@@ -231,7 +231,8 @@ def _forecast(target: Target, asked: "Asked", directory: Path, run: Result | Non
     Raises:
       UserError: there is no other, and for this one the step can't be made.
     """
-    from trainbench.forecast import beside, build, result
+    from trainbench.forecast import beside, result
+    from trainbench.forecast.compiler import build
     from trainbench.report import console
 
     asked = replace(asked, started=datetime.now(UTC))

@@ -25,8 +25,9 @@ from jax.experimental import topologies
 
 from tests import building
 from trainbench import workload
-from trainbench.forecast import compilers, targets
-from trainbench.forecast import topology as target_topology
+from trainbench.forecast import targets
+from trainbench.forecast.compiler import compilers
+from trainbench.forecast.compiler import topology as target_topology
 from trainbench.training import compile as aot
 from trainbench.training import parallel
 

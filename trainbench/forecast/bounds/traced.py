@@ -1,4 +1,4 @@
-"""The process that traces: `python -m trainbench.forecast.traced`; what a step takes for certain, uncompiled.
+"""What a step takes for certain, uncompiled: the process `python -m trainbench.forecast.bounds.traced`.
 
 Nothing is compiled and no device is asked for. What is counted is what `bound` divides by a chip's rates.
 """
@@ -15,9 +15,12 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from trainbench import autos, config, fits
-from trainbench.forecast import bound, compiling, cpu, products, reference, work
-from trainbench.forecast.bound import Bound, Demand
-from trainbench.forecast.messages import Facts, Reply, Request
+from trainbench.forecast import reference
+from trainbench.forecast.bounds import bound, cpu
+from trainbench.forecast.bounds.bound import Bound, Demand
+from trainbench.forecast.compiled import products, work
+from trainbench.forecast.compiler import compiling
+from trainbench.forecast.compiler.messages import Facts, Reply, Request
 from trainbench.forecast.targets import Target, find
 from trainbench.hardware import machine
 from trainbench.measure import flops

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trainbench.errors import UserError, first_line
-from trainbench.forecast.limits import COLLECTIVES
 from trainbench.forecast.targets import Target, find
+from trainbench.forecast.timing.limits import COLLECTIVES
 from trainbench.reference import match
 from trainbench.reference.differences import RunFacts
 from trainbench.reference.figure import Figure

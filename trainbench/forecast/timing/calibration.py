@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from trainbench.forecast.schedule import Parameters
+from trainbench.forecast.timing.schedule import Parameters
 from trainbench.hardware import chips
 
 FILE = "calibration.yaml"
@@ -78,7 +78,7 @@ class Calibration:
 @functools.cache
 def load() -> Mapping[str, Calibration]:
     """The calibrations by platform ("tpu", "gpu"); a platform that has none is absent."""
-    text = importlib.resources.files("trainbench.forecast").joinpath(FILE).read_text()
+    text = importlib.resources.files("trainbench.forecast.timing").joinpath(FILE).read_text()
     return {platform: parse(section) for platform, section in yaml.safe_load(text).items()}
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainbench.forecast import documents
-from trainbench.forecast.rows import Row
+from trainbench.forecast.tables import documents
+from trainbench.forecast.tables.rows import Row
 from trainbench.forecast.targets import ONE_CHIP
 from trainbench.report.numbers import number, percent, size
 

@@ -4,9 +4,9 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-from trainbench.forecast import documents
-from trainbench.forecast.calibration import rounded
-from trainbench.forecast.scoring import Score
+from trainbench.forecast.tables import documents
+from trainbench.forecast.timing.calibration import rounded
+from trainbench.forecast.timing.scoring import Score
 from trainbench.report.numbers import number
 
 COLUMNS = ("id", "chip", "model", "published", "fitted", "without_chip", "without_model")

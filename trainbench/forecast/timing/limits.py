@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from trainbench.forecast.schedule import FULL_RATES, ROOFLINE_REACH, Operation, Parameters, Schedule
+from trainbench.forecast.timing.schedule import FULL_RATES, ROOFLINE_REACH, Operation, Parameters, Schedule
 
 MATRIX, MEMORY, VECTOR = "matrix units", "HBM", "vector units"
 COLLECTIVES, OVERHEAD = "collectives", "overhead"

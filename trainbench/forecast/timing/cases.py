@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainbench import recompose
-from trainbench.forecast import chip_model, hlo, reference, targets, time_model
-from trainbench.forecast.build import Build, Traced
-from trainbench.forecast.demand import Demands
-from trainbench.forecast.schedule import Parameters
-from trainbench.forecast.scoring import Case
+from trainbench.forecast import reference, targets
+from trainbench.forecast.compiled import hlo
+from trainbench.forecast.compiler.build import Build, Traced
 from trainbench.forecast.targets import MOST_GPUS_PER_HOST, Target
+from trainbench.forecast.timing import chip_model, time_model
+from trainbench.forecast.timing.demand import Demands
+from trainbench.forecast.timing.schedule import Parameters
+from trainbench.forecast.timing.scoring import Case
 from trainbench.reference.figure import Figure
 
 # MLPerf's TensorFlow programs draw the bits of dropout from the TPU's own generator and let the compiler fuse

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from trainbench.forecast.chip_model import ChipModel
-from trainbench.forecast.collectives import base_opcode, is_collective, sent_bytes
-from trainbench.forecast.hlo import Computation, Instruction, Module
-from trainbench.forecast.schedule import Kind, Operation
-from trainbench.forecast.trips import trips
-from trainbench.forecast.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
+from trainbench.forecast.compiled.collectives import base_opcode, is_collective, sent_bytes
+from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
+from trainbench.forecast.compiled.trips import trips
+from trainbench.forecast.compiled.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
+from trainbench.forecast.timing.chip_model import ChipModel
+from trainbench.forecast.timing.schedule import Kind, Operation
 
 
 class Demands:

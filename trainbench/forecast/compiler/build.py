@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import ExitCode, UserError
-from trainbench.forecast import cache, compilers
-from trainbench.forecast.bound import Bound
-from trainbench.forecast.messages import LOG, Facts, Reply, Request
-from trainbench.forecast.program import Outcome, Program, TooLarge
+from trainbench.forecast.bounds.bound import Bound
+from trainbench.forecast.compiler import cache, compilers
+from trainbench.forecast.compiler.messages import LOG, Facts, Reply, Request
+from trainbench.forecast.compiler.program import Outcome, Program, TooLarge
 from trainbench.forecast.targets import Target
 from trainbench.processes import batch_search, child
 from trainbench.processes.fitting_batch import Fit, fitting_batch
@@ -22,8 +22,8 @@ from trainbench.results.record import Auto
 # Of the compiler's last words, where it broke down.
 SHOWN_LINES = 5
 
-MODULE = "trainbench.forecast.compiling"
-TRACING = "trainbench.forecast.traced"
+MODULE = "trainbench.forecast.compiler.compiling"
+TRACING = "trainbench.forecast.bounds.traced"
 # Nothing of this machine's own is started.
 TRACING_ENVIRONMENT = {"JAX_PLATFORMS": "cpu"}
 

@@ -7,8 +7,8 @@ Derivation: the scaling book, "Sharded Matrices and How to Multiply Them" (jax-m
 Devices that share a chip reduce on the chip first, so n counts chips.
 """
 
-from trainbench.forecast.chip_model import ChipModel
-from trainbench.forecast.hlo import Computation, Instruction
+from trainbench.forecast.compiled.hlo import Computation, Instruction
+from trainbench.forecast.timing.chip_model import ChipModel
 
 # By opcode: bytes sent by each chip over bytes of a device's operands, for n chips and d devices.
 COLLECTIVES = (

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainbench.errors import UserError
-from trainbench.forecast import documents
-from trainbench.forecast.rows import Row
+from trainbench.forecast.tables import documents
+from trainbench.forecast.tables.rows import Row
 from trainbench.reference.figure import Figure
 from trainbench.report.numbers import number, percent
 

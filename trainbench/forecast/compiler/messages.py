@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from trainbench.forecast.bound import Bound
+from trainbench.forecast.bounds.bound import Bound
 from trainbench.results import record
 
 # Names the file that keeps what native code writes on standard error.

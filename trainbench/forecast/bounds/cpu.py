@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from trainbench.forecast.bound import Bound, Demand, of_rates
+from trainbench.forecast.bounds.bound import Bound, Demand, of_rates
 from trainbench.hardware import machine
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -151,5 +151,5 @@ def _of_arm(cpu: Mapping[str, str], features: Collection[str]) -> dict[str, floa
 
 @functools.cache
 def _table() -> dict[str, Any]:
-    text = resources.files("trainbench.forecast").joinpath("cpus.yaml").read_text(encoding="utf-8")
+    text = resources.files("trainbench.forecast.bounds").joinpath("cpus.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))

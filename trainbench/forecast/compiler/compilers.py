@@ -9,7 +9,7 @@ from importlib import metadata
 
 from trainbench import extras
 from trainbench.errors import UserError
-from trainbench.forecast import gpu_devices
+from trainbench.forecast.compiler import gpu_devices
 from trainbench.forecast.targets import ONE_CHIP, Target
 from trainbench.hardware import machine
 

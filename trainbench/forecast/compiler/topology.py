@@ -7,7 +7,7 @@ import jax
 from jax.experimental import topologies
 
 from trainbench.errors import UserError, first_line
-from trainbench.forecast import gpu_devices
+from trainbench.forecast.compiler import gpu_devices
 from trainbench.forecast.targets import Target
 from trainbench.hardware import chips
 from trainbench.training.device import Devices

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from trainbench.forecast import gpu_devices
-from trainbench.forecast.calibration import Calibration, Errors
-from trainbench.forecast.schedule import FULL_RATES, ROOFLINE_REACH, Parameters
+from trainbench.forecast.compiler import gpu_devices
+from trainbench.forecast.timing.calibration import Calibration, Errors
+from trainbench.forecast.timing.schedule import FULL_RATES, ROOFLINE_REACH, Parameters
 
 
 def _down_to(last: float, step: float) -> tuple[float, ...]:

@@ -128,5 +128,5 @@ device_description_str: "{name}"
 
 @functools.cache
 def _table() -> dict[str, Any]:
-    text = resources.files("trainbench.forecast").joinpath("gpus.yaml").read_text(encoding="utf-8")
+    text = resources.files("trainbench.forecast.compiler").joinpath("gpus.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
-from trainbench.forecast.program import Outcome, Program, ProgramMemory, TooLarge
+from trainbench.forecast.compiler.program import Outcome, Program, ProgramMemory, TooLarge
 from trainbench.forecast.targets import Target
 from trainbench.results import store
 

@@ -1,4 +1,4 @@
-"""The process that compiles: `python -m trainbench.forecast.compiling`; a request comes in, a reply goes out.
+"""The process that compiles: `python -m trainbench.forecast.compiler.compiling`; a request in, a reply out.
 
 It is apart from the rest, since libtpu wants its environment before JAX is imported, keeps the memory that it
 took, and ends the process where it breaks down.
@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 from trainbench import autos, config, fits, placement, workload
 from trainbench.data.settings import SyntheticData
 from trainbench.errors import OutOfMemory, UserError, first_line
-from trainbench.forecast import cache, compilers, gpu_devices, topology
-from trainbench.forecast.messages import LOG, Facts, Mistake, Reply, Request
-from trainbench.forecast.program import (
+from trainbench.forecast.compiler import cache, compilers, gpu_devices, topology
+from trainbench.forecast.compiler.messages import LOG, Facts, Mistake, Reply, Request
+from trainbench.forecast.compiler.program import (
     Outcome,
     Program,
     ProgramMemory,

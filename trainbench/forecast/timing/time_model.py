@@ -12,11 +12,11 @@ need: no schedule moves more bytes than the bandwidth allows.
 
 from dataclasses import replace
 
-from trainbench.forecast.channel import Channel
-from trainbench.forecast.chip_model import ChipModel
-from trainbench.forecast.demand import Demands, is_free
-from trainbench.forecast.hlo import Computation, Instruction, Module
-from trainbench.forecast.schedule import FULL_RATES, Operation, Parameters, Schedule
+from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
+from trainbench.forecast.timing.channel import Channel
+from trainbench.forecast.timing.chip_model import ChipModel
+from trainbench.forecast.timing.demand import Demands, is_free
+from trainbench.forecast.timing.schedule import FULL_RATES, Operation, Parameters, Schedule
 
 
 def times(module: Module, chip: ChipModel, parameters: Parameters = FULL_RATES) -> Schedule:
