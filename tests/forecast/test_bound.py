@@ -79,7 +79,7 @@ def test_a_switch_between_gpus_may_sum_and_hosts_are_apart():
 def test_what_takes_longest_is_the_bound_and_not_the_sum():
     found = of("v6e-1", flops={"bfloat16": 918e12}, moved_bytes=820 * GB)
     assert found.seconds == pytest.approx(1.0)
-    assert set(found.parts) == {"matrix units", "HBM"}
+    assert set(found.parts) == {"matrix units", "main memory"}
 
 
 def test_where_nothing_is_known_there_is_no_bound():

@@ -38,8 +38,8 @@ def test_the_words_name_what_was_never_among_the_figures():
     seen = MADE_UP.words("tpu-v3", "resnet50")
     assert "12 published figures of resnet50 on TPU v3, TPU v4" in seen
     assert "none of" not in seen
-    assert "90% of them were met within 30 % (median error 12%) where their chip was left out" in seen
-    assert "75% (20%) where their model was" in seen
+    assert "their chip, 90% of them are met within 30 % (median error 12%)" in seen
+    assert "their model, 75% of them are met within 30 % (median error 20%)" in seen
     assert "none of TPU v6e (Trillium) or bert_large" in MADE_UP.words("tpu-v6e", "bert_large")
 
 

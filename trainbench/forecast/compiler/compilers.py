@@ -78,7 +78,7 @@ def _never(target: Target) -> UserError | None:
     return UserError(
         f"target={target.name} {why}",
         allowed=f"of GPUs: {_gpu_names()}",
-        fix="target=a100-1 or target=h100-1",
+        fix="none for this GPU: the bound is all there is; target=a100-1 can be compiled for",
     )
 
 

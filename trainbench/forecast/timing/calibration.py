@@ -30,6 +30,9 @@ class Errors:
     median: float
     within_30: float
 
+    def __str__(self) -> str:
+        return f"{self.within_30:.0%} of them are met within 30 % (median error {self.median:.0%})"
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -65,13 +68,11 @@ class Calibration:
             *([] if chip in self.chips else [chips.by_id(chip).name]),
             *([] if model in self.models else [model]),
         ]
-        unseen = f"; none of {' or '.join(missing)}" if missing else ""
-        chips_, models = self.without_chip, self.without_model
+        unseen = f", none of {' or '.join(missing)}" if missing else ""
         return (
-            f"{self.figures} published figures of {', '.join(self.models)} on {names}{unseen}; "
-            f"{chips_.within_30:.0%} of them were met within 30 % (median error {chips_.median:.0%}) where "
-            f"their chip was left out of the fit, {models.within_30:.0%} ({models.median:.0%}) where their "
-            "model was"
+            f"{self.figures} published figures of {', '.join(self.models)} on {names}{unseen}. "
+            f"Forecast without the other figures of their chip, {self.without_chip}; without those of their "
+            f"model, {self.without_model}"
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trainbench.forecast.timing.schedule import FULL_RATES, ROOFLINE_REACH, Operation, Parameters, Schedule
 
-MATRIX, MEMORY, VECTOR = "matrix units", "HBM", "vector units"
+MATRIX, MEMORY, VECTOR = "matrix units", "main memory", "vector units"
 COLLECTIVES, OVERHEAD = "collectives", "overhead"
 LIMITS = (MATRIX, MEMORY, VECTOR, COLLECTIVES, OVERHEAD)
 
