@@ -127,5 +127,7 @@ def test_where_not_even_one_sample_fits_that_is_the_answer():
 
 
 def test_the_parent_process_does_not_import_jax():
-    program = "import sys; from trainbench.forecast.compiler import build; raise SystemExit('jax' in sys.modules)"
+    program = (
+        "import sys; from trainbench.forecast.compiler import build; raise SystemExit('jax' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -35,6 +35,12 @@ def test_figures_that_do_not_say_enough_or_are_of_the_other_platform_do_not_coun
     assert cases.rows([said, unsaid], "gpu") == []
 
 
+def test_sequences_that_are_shorter_than_stated_do_not_count():
+    (shortened,) = [figures.find("bert-large-a100-x1-fp16-amp-s512-pytorch")]
+    assert shortened.padding == "binned"
+    assert cases.rows([shortened], "gpu") == []
+
+
 def test_of_several_gpu_figures_for_one_condition_the_middle_one_counts():
     alike = [
         figure

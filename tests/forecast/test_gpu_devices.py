@@ -11,7 +11,9 @@ from trainbench.forecast.targets import find
 from trainbench.forecast.timing import chip_model
 from trainbench.hardware import chips
 
-TABLE = yaml.safe_load(resources.files("trainbench.forecast.compiler").joinpath("gpus.yaml").read_text("utf-8"))
+TABLE = yaml.safe_load(
+    resources.files("trainbench.forecast.compiler").joinpath("gpus.yaml").read_text("utf-8")
+)
 
 
 @pytest.fixture

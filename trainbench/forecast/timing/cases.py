@@ -1,8 +1,8 @@
 """Published figures that the time model can be held against, each with the program that stands for it.
 
 A figure counts if its conditions make up a run here (`forecast.reference`), on any slice of TPUs or on one
-host of GPUs, since only its network is known. GPU figures come from many programs for one condition (chip,
-model, precision, sequence length): the middle one of them counts.
+host of GPUs, since only its network is known; and if its sequences are as long as it says. GPU figures come
+from many programs for one condition (chip, model, precision, sequence length): the middle one of them counts.
 """
 
 import functools
@@ -20,6 +20,7 @@ from trainbench.forecast.timing import chip_model, time_model
 from trainbench.forecast.timing.demand import Demands
 from trainbench.forecast.timing.schedule import Parameters
 from trainbench.forecast.timing.scoring import Case
+from trainbench.reference import vocabulary
 from trainbench.reference.figure import Figure
 
 # MLPerf's TensorFlow programs draw the bits of dropout from the TPU's own generator and let the compiler fuse
@@ -76,7 +77,7 @@ def tree(row: Row) -> dict[str, Any]:
 
 def _row(figure: Figure) -> Row | None:
     name, overrides = reference.overrides(figure)
-    if name is None:
+    if name is None or figure.padding in vocabulary.SHORTENED:
         return None
     target = targets.find(name)
     if target.platform == "gpu" and target.chips > MOST_GPUS_PER_HOST:
