@@ -13,7 +13,7 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 
-.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser clean
+.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser test-forecast clean
 
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
@@ -44,6 +44,11 @@ test-accelerator: $(VENV)/.installed-dev-$(EXTRAS)
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -m browser -rs
 
+# Compiles for TPUs on any machine, and for GPUs where the extra forecast-gpu (4 GB) is installed too; the
+# compilers take all cores, so one test at a time.
+test-forecast: $(VENV)/.installed-forecast
+	$(BIN)/python -m pytest -m forecast -rs
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -62,6 +67,10 @@ $(VENV)/.installed-prepare: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/.installed-browser: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,browser]"
+	touch $@
+
+$(VENV)/.installed-forecast: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,forecast]"
 	touch $@
 
 $(VENV)/.installed-parity: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

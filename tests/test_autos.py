@@ -5,9 +5,9 @@ from trainbench import autos, workload
 from trainbench.errors import UserError
 
 
-def resolved(platform, *overrides, devices=1):
+def resolved(platform, *overrides, devices=1, **more):
     asked = request(*overrides)
-    return autos.resolve(asked, workload.make_task(asked), platform, devices)
+    return autos.resolve(asked, workload.make_task(asked), platform, devices, **more)
 
 
 def planned(platform, *overrides, call_s=1.0):
@@ -112,9 +112,8 @@ def test_presets_grow(preset, steps):
 
 
 def test_an_option_that_the_compiler_does_not_know_is_left_out_and_said(monkeypatch):
-    monkeypatch.setattr(autos, "accepted", lambda options: False)
     monkeypatch.delenv("XLA_FLAGS")
-    config = resolved("cpu")
+    config = resolved("cpu", accepts=lambda options: False)
     assert config.compiler_options == {}
     assert "unknown" in config.autos["compiler_options"].reason
 
@@ -122,3 +121,26 @@ def test_an_option_that_the_compiler_does_not_know_is_left_out_and_said(monkeypa
 def test_more_warm_up_than_the_chosen_steps_is_refused():
     with pytest.raises(UserError, match="steps=24 is below warmup=500"):
         resolved("cpu", "warmup=500")
+
+
+def everything(options):
+    return True
+
+
+def test_only_a_tpu_draws_dropout_with_its_own_generator_and_each_device_its_own_part():
+    on_tpu = resolved("tpu", "model=bert_tiny", accepts=everything)
+    assert on_tpu.prng == on_tpu.autos["prng"].value == "rbg"
+    assert on_tpu.compiler_options == {"xla_tpu_spmd_rng_bit_generator_unsafe": "true"}
+    assert {resolved(other, "model=bert_tiny").prng for other in ("gpu", "cpu")} == {"threefry2x32"}
+
+
+def test_the_generator_that_is_asked_for_is_taken_and_no_choice():
+    config = resolved("tpu", "model=bert_tiny", "prng=threefry2x32", accepts=everything)
+    assert (config.prng, dict(config.compiler_options)) == ("threefry2x32", {})
+    assert "prng" not in config.autos
+
+
+def test_without_dropout_there_is_nothing_to_choose():
+    config = resolved("tpu", "model=vit_tiny", accepts=everything)
+    assert (config.prng, dict(config.compiler_options)) == ("threefry2x32", {})
+    assert "prng" not in config.autos

@@ -128,7 +128,7 @@ def test_figures_of_ones_own_come_first_and_those_left_out_are_named(tmp_path):
     assert "1 of 3" in said
     assert said.endswith("mine-vit")
     run = published.run_facts(parts, result.workload, result.throughput)
-    rows = list(published._rows(run, published._extra(parts)))
+    rows = list(published._rows(run, published._extra(parts.request)))
     assert [row.value for row in rows[:2]] == [2000, 1900]
 
 

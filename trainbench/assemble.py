@@ -2,11 +2,8 @@
 
 import math
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-import jax
 
 from trainbench import published
 from trainbench.data.settings import SyntheticData
@@ -20,6 +17,7 @@ from trainbench.measure.statistics import throughput as rate_of
 from trainbench.results import record
 from trainbench.run import Parts
 from trainbench.trace_section import trace_section
+from trainbench.work_sections import autos_section, hardware_section, software_section, workload_section
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
@@ -60,7 +58,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         autos=_autos(parts),
         workload=work,
         hardware=_hardware(parts),
-        software=_software(software),
+        software=software_section(software, parts.config.prng if parts.config else None),
         compile=_compile(parts),
         timing=_timing(parts, summary),
         throughput=speed,
@@ -140,64 +138,24 @@ def _program_flops_per_device(parts: Parts) -> float | None:
 
 
 def _autos(parts: Parts) -> dict[str, record.Auto]:
-    if parts.config is None:
-        return {}
-    return {
-        name: record.Auto(value=auto.value, reason=auto.reason) for name, auto in parts.config.autos.items()
-    }
+    return autos_section(parts.config) if parts.config else {}
 
 
 def _workload(parts: Parts) -> record.Workload | None:
-    request, config, task = parts.request, parts.config, parts.task
-    if config is None or task is None or parts.parameters is None:
+    if parts.config is None or parts.task is None or parts.parameters is None:
         return None
-    return record.Workload(
-        model=request.model.label,
-        task=request.model.task,
-        sample_unit=task.sample_unit,
-        parameters=parts.parameters,
-        batch_size=config.batch_size,
-        global_batch_size=_global_batch_size(parts),
-        gradient_accumulation=request.gradient_accumulation,
-        image_size=request.model.image_size,
-        sequence_length=request.model.sequence_length,
-        flops_per_sample=task.flops_per_sample(),
-        precision=request.precision.name,
-        optimizer=request.optimizer.name,
-        data=request.data.name,
-    )
+    assert parts.devices is not None
+    return workload_section(parts.config, parts.task, parts.parameters, parts.devices.count)
 
 
 def _hardware(parts: Parts) -> record.Hardware | None:
-    devices = parts.devices
-    if devices is None:
+    if parts.devices is None:
         return None
-    chip, host = devices.chip, machine.host()
-    return record.Hardware(
-        device_kind=devices.kind,
-        chip=chip.id if chip else None,
-        device_count=devices.count,
-        chip_count=devices.chip_count,
-        process_count=1,
-        peak_tflops=chip.peak_tflops.get(parts.request.precision.peak_dtype) if chip else None,
-        memory_bytes=chip.memory_bytes if chip else None,
-        host=record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
-    )
-
-
-def _software(facts: Mapping[str, str | None]) -> record.Software:
-    return record.Software(
-        python=facts["python"] or "",
-        jax=facts["jax"] or "",
-        jaxlib=facts["jaxlib"] or "",
-        flax=facts["flax"] or "",
-        optax=facts["optax"] or "",
-        libtpu=facts["libtpu"],
-        trainbench=facts["trainbench"] or "",
-        git_commit=facts["git_commit"],
-        xla_flags=facts["xla_flags"],
-        prng=jax.config.values["jax_default_prng_impl"],
-        driver=facts["driver"],
+    host = machine.host()
+    return hardware_section(
+        parts.devices,
+        parts.request.precision,
+        record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
     )
 
 

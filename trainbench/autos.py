@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from trainbench.measure.plan import Plan
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.training.compile import accepted
 from trainbench.training.optimizer import scaled_rate
+from trainbench.training.step import THREEFRY
 from trainbench.training.task import Task
 
 # The least speed to expect of a CPU here, used only to choose a batch and a step count that end in time.
@@ -60,6 +61,7 @@ class RunConfig:
     steps: int
     warmup: int
     compiler_options: Mapping[str, str]
+    prng: str
     autos: Mapping[str, Auto]
 
     @property
@@ -71,8 +73,17 @@ class RunConfig:
         return dataclasses.replace(self, autos={**self.autos, **more})
 
 
-def resolve(request: Request, task: Task, platform: str, device_count: int) -> RunConfig:
+def resolve(
+    request: Request,
+    task: Task,
+    platform: str,
+    device_count: int,
+    accepts: Callable[[Mapping[str, str]], bool] = accepted,
+) -> RunConfig:
     """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu").
+
+    Args:
+      accepts: whether the compiler for these devices knows some options; by default this machine's own.
 
     Raises:
       UserError: more warm-up was asked for than the steps that are chosen here.
@@ -93,12 +104,25 @@ def resolve(request: Request, task: Task, platform: str, device_count: int) -> R
     check_warmup(steps, warmup)
     input_mode = chosen("input", request.input, _input(request))
     _record_rate(request, batch_size * device_count, autos)
-    options, reason = compiler_options(platform, os.environ)
-    if options and not accepted(options):
+    drops = _drops(request)
+    prng = chosen("prng", request.prng, _prng(platform)) if drops else request.prng or THREEFRY
+    options, reason = compiler_options(platform, os.environ, prng if drops else None)
+    if options and not accepts(options):
         options, reason = {}, f"{', '.join(options)} is unknown to this jaxlib"
     if reason:
         autos["compiler_options"] = Auto(options, reason)
-    return RunConfig(request, input_mode, batch_size, steps, warmup, options, autos)
+    return RunConfig(request, input_mode, batch_size, steps, warmup, options, prng, autos)
+
+
+def _drops(request: Request) -> bool:
+    """Whether the model has dropout, the one thing that random bits are drawn for in a step."""
+    return getattr(request.model.architecture, "dropout_rate", 0.0) > 0
+
+
+def _prng(platform: str) -> Auto:
+    if platform == "tpu":
+        return Auto("rbg", "the TPU's own random bits; threefry2x32 would take its vector units for long")
+    return Auto(THREEFRY, "JAX's default")
 
 
 def _record_rate(request: Request, global_batch_size: int, autos: dict[str, Auto]) -> None:

@@ -16,16 +16,19 @@ from trainbench.shipped import GROUPS
 from trainbench.training import optimizer
 from trainbench.training.optimizer import OptimizerConfig
 from trainbench.training.precision import Precision
+from trainbench.training.step import THREEFRY
 from trainbench.training.task import Architecture
 
 KEYS = (
     *GROUPS,
-    *("batch_size", "gradient_accumulation", "steps", "warmup", "input", "steps_per_call"),
+    *("batch_size", "gradient_accumulation", "steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
 )
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
 INPUTS = ("resident", "host", "real", "all")
+# Random bit generators of dropout, by JAX's names: its own, and the accelerator's.
+PRNGS = (THREEFRY, "rbg")
 # Steps that `trace=true` records.
 TRACE_STEPS = 5
 # A trace grows with its steps, and so does the time that it takes to read it.
@@ -103,6 +106,7 @@ class Request:
 
     Attributes:
       batch_size: samples per device and optimizer step, in `gradient_accumulation` micro-batches.
+      prng: random bit generator of dropout.
       reproduce: id of the published figure that this run is to reproduce; None: none.
       price_per_hour: US dollars for one chip and hour; None: as hardware/chips.yaml has it, if it does.
       extra_figures: a CSV file with published figures of the user's own; None: none.
@@ -120,6 +124,7 @@ class Request:
     warmup: int | None
     steps_per_call: int
     seed: int
+    prng: str | None = None
     gradient_accumulation: int = 1
     reproduce: str | None = None
     price_per_hour: float | None = None
@@ -142,12 +147,13 @@ def parse(tree: Mapping[str, Any]) -> Request:
         optimizer=_optimizer(tree),
         data=parse_data(tree),
         measure=_measure(tree),
-        input=_input(tree),
+        input=_choice_or_default(tree, "input", INPUTS),
         batch_size=checks.value_or_default(tree, "batch_size", checks.COUNT, BATCH_WORDS),
         steps=checks.value_or_default(tree, "steps", checks.COUNT),
         warmup=checks.value_or_default(tree, "warmup", checks.WHOLE),
         steps_per_call=checks.value(tree, "steps_per_call", checks.COUNT),
         seed=checks.value(tree, "seed", checks.SEED),
+        prng=_choice_or_default(tree, "prng", PRNGS),
         gradient_accumulation=checks.value(tree, "gradient_accumulation", checks.COUNT),
         reproduce=_optional(tree, "reproduce", checks.TEXT),
         price_per_hour=_optional(tree, "price_per_hour", checks.POSITIVE),
@@ -298,9 +304,10 @@ def _measure(tree: Mapping[str, Any]) -> MeasureConfig:
     return measure
 
 
-def _input(tree: Mapping[str, Any]) -> str | None:
-    asked = "default" if tree["input"] is None else tree["input"]
-    chosen = checks.choice(asked, "input", (*INPUTS, "default"))
+def _choice_or_default(tree: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str | None:
+    """The choice under `key`; None where it is left open."""
+    asked = "default" if tree[key] is None else tree[key]
+    chosen = checks.choice(asked, key, (*choices, "default"))
     return None if chosen == "default" else chosen
 
 

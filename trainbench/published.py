@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trainbench import reproduce
+from trainbench.config import Request
 from trainbench.errors import UserError, first_line
 from trainbench.model_flops import flops_per_sample
 from trainbench.reference import economy, figures, match
@@ -49,17 +50,27 @@ def comparisons(
     """The user's own figures, then the shipped ones that are nearest to a run; none without a rate."""
     if workload is None or speed is None:
         return ()
-    run, table = run_facts(parts, workload, speed), {figure.id: figure for figure in _table(parts)}
-    conditions = run.chip_id, parts.request.price_per_hour, run.samples_per_s_per_chip
-    return tuple(
-        _comparison(one, economy.compare(*conditions, table[one.reference_id]))
-        for one in (*_one_by_one(run, _extra(parts)), *match.compare(run, figures.load()))
-    )
+    return beside(run_facts(parts, workload, speed), parts.request)
+
+
+def beside(run: RunFacts, request: Request, first: str | None = None) -> tuple[record.Comparison, ...]:
+    """The user's own figures, then the shipped ones that are nearest to a run, or to a forecast.
+
+    Args:
+      first: the id of a figure that comes before all others.
+    """
+    table = {figure.id: figure for figure in _table(request)}
+    conditions = run.chip_id, request.price_per_hour, run.samples_per_s_per_chip
+    ahead = [table[first]] if first else []
+    found: dict[str, match.Comparison] = {}
+    for one in (*_one_by_one(run, [*ahead, *_extra(request)]), *match.compare(run, figures.load())):
+        found.setdefault(one.reference_id, one)
+    return tuple(_comparison(one, economy.compare(*conditions, table[each])) for each, one in found.items())
 
 
 def left_out(parts: Parts, workload: record.Workload | None) -> Iterator[str]:
     """In one line, how many of the user's own figures a run is not compared with, and why."""
-    extra = _extra(parts)
+    extra = _extra(parts.request)
     if workload is None or not extra:
         return
     run = run_facts(parts, workload, None)
@@ -87,13 +98,21 @@ def reproduction(
 
 def cost(parts: Parts, speed: record.Throughput | None) -> record.Cost | None:
     """What a million samples cost at this speed; None without a rate or a price."""
-    if speed is None or speed.samples_per_s <= 0 or parts.devices is None:
+    if speed is None or parts.devices is None:
         return None
-    price = price_here(parts)
-    if price.value is None:
+    return cost_at(price_here(parts), speed.samples_per_s / _chips(parts))
+
+
+def cost_at(price: economy.Known, rate_per_chip: float) -> record.Cost | None:
+    """What a million samples cost at so many a second and chip; None without a price, or a rate.
+
+    Args:
+      price: of one chip and hour.
+    """
+    if price.value is None or rate_per_chip <= 0:
         return None
-    per_chip_and_hour = speed.samples_per_s / _chips(parts) * 3600
     source = f"{price.words}; source: {price.source}" if price.source else price.words
+    per_chip_and_hour = rate_per_chip * 3600
     return record.Cost(usd_per_million_samples=price.value / per_chip_and_hour * 1e6, price_source=source)
 
 
@@ -114,7 +133,7 @@ def draw(parts: Parts, result: record.Result, directory: Path) -> str | None:
     try:
         run = run_facts(parts, result.workload, result.throughput)
         own = _own_row(run, parts.devices.kind if parts.devices else "unknown device")
-        chart = plots.published_chart(result.workload, own, tuple(_rows(run, _extra(parts))))
+        chart = plots.published_chart(result.workload, own, tuple(_rows(run, _extra(parts.request))))
         for name, content in zip(CHART_FILES, plots.images(chart), strict=True):
             store.write_whole(directory / name, content)
     except UserError as error:
@@ -130,14 +149,14 @@ def remove_chart(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _table(parts: Parts) -> tuple[Figure, ...]:
-    return figures.load(parts.request.extra_figures, flops_per_sample)
+def _table(request: Request) -> tuple[Figure, ...]:
+    return figures.load(request.extra_figures, flops_per_sample)
 
 
-def _extra(parts: Parts) -> list[Figure]:
+def _extra(request: Request) -> list[Figure]:
     """The user's own figures."""
     shipped = {figure.id for figure in figures.load()}
-    return [figure for figure in _table(parts) if figure.id not in shipped]
+    return [figure for figure in _table(request) if figure.id not in shipped]
 
 
 def _one_by_one(run: RunFacts, own: Iterable[Figure]) -> Iterator[match.Comparison]:

@@ -217,7 +217,7 @@ def _on_this_machine(figure: Figure, devices: Devices, given: Mapping[str, str])
     if "data.name" in given:
         # A set that the user names is that one, or an error that says how to prepare it.
         found["data"] = _data(figure)
-    elif figure.data == "real" and not _is_prepared(_data(figure), given):
+    elif figure.data == "real" and "data" not in given and not _is_prepared(_data(figure), given):
         found["data"] = IMAGES_STAND_IN if _data(figure) == IMAGES else TEXT_STAND_IN
     batch = _batch_per_chip(figure)
     tf32 = PRECISIONS.get(figure.precision or "") == "tf32"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import jax
 
-from trainbench import autos, fits, loader, workload
+from trainbench import autos, fits, loader, placement, workload
 from trainbench.autos import Auto, RunConfig
 from trainbench.config import Request
 from trainbench.data.settings import SyntheticData
@@ -29,11 +29,10 @@ from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
-from trainbench.training import evaluate, parallel
+from trainbench.training import evaluate
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
-from trainbench.training.step import repeat
 from trainbench.training.task import Task
 from trainbench.workload import Workload
 
@@ -114,7 +113,6 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     progress.phase("starting the device")
     devices = parts.devices = local_devices()
     check_supported(request.precision, devices)
-    mesh = parallel.data_mesh(devices.handles)
 
     # Data
     if not isinstance(request.data, SyntheticData):
@@ -126,28 +124,15 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     config = parts.config = autos.resolve(request, task, devices.platform, devices.count)
     if parts.data is not None:
         config = parts.config = config.with_autos(choices_of(parts.data))
-    work = workload.build(request, task, config.batch_size * devices.count)
+    work = workload.build(request, task, config.batch_size * devices.count, config.prng)
     parts.parameters = parameter_count(work.abstract_state)
     parts.state_bytes = aot.nbytes(work.abstract_state)
     limit = memory_limit_bytes(devices)
     fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
     # Executable
-    stacked = config.input != "resident" and config.steps_per_call > 1
-    batch_sharding = parallel.batch_sharding(mesh, stacked=stacked)
-    replicated = parallel.replicated(mesh)
-    compile_step = functools.partial(
-        aot.compile_function,
-        repeat(work.step, config.steps_per_call, stacked=stacked),
-        aot.placed(work.abstract_state, replicated),
-        aot.abstract_batch(work.spec, batch_sharding, config.steps_per_call if stacked else None),
-        donate=(0,),
-        out_shardings=(replicated, replicated),
-        matmul_precision=request.precision.matmul_precision,
-        compiler_options=config.compiler_options,
-        on_phase=progress.phase,
-    )
-    executable = parts.executable = interruptible(compile_step)
+    placed = placement.place(work, config, devices)
+    executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
 
@@ -156,11 +141,11 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         platform=devices.platform,
         call=executable.call,
         initialise=jax.jit(
-            work.make_state, out_shardings=replicated, compiler_options=dict(config.compiler_options)
+            work.make_state, out_shardings=placed.replicated, compiler_options=dict(config.compiler_options)
         ),
-        put=functools.partial(jax.device_put, device=batch_sharding),
+        put=functools.partial(jax.device_put, device=placed.batch_sharding),
         source=Source(parts.data, work.spec, work.global_batch_size, request.seed),
-        stacked=stacked,
+        stacked=placed.stacked,
         sample_unit=task.sample_unit,
         progress=progress,
     )

@@ -20,6 +20,7 @@ KEYS = {
     "steps_per_call": "optimizer steps in one device call: N",
     "image_size": "pixels: N | null, the model's own",
     "sequence_length": "tokens: N | null, the model's own",
+    "prng": "random bits of dropout: threefry2x32 | rbg | default",
     "seed": "parameters, data, dropout and shuffling: 0 to 4,294,967,295",
     "reproduce": "id of a published figure, which is then run as it was measured",
     "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",
@@ -48,6 +49,7 @@ EXAMPLES = (
     "python -m trainbench report multirun",
     "python -m trainbench compare results outputs",
     "python -m trainbench rerun outputs/DATE/TIME",
+    "python -m trainbench forecast target=v6e-1 model=resnet50 batch_size=256",
     "python -m trainbench references model=resnet50 accelerator=A100,H100 precision=16-bit",
 )
 

@@ -16,7 +16,7 @@ from trainbench.errors import UserError
 from trainbench.models.layers import Policy
 from trainbench.training import optimizer as optimizers
 from trainbench.training.state import BuildModel, Structure, TrainState, init
-from trainbench.training.step import StepFunction, make_step
+from trainbench.training.step import THREEFRY, StepFunction, make_step
 from trainbench.training.task import CausalLanguageModel, ImageClassification, MaskedLanguageModel, Task
 
 
@@ -33,6 +33,7 @@ class Workload:
     make_state: Callable[[], TrainState]
     global_batch_size: int
     gradient_accumulation: int = 1
+    prng: str = THREEFRY
 
     @property
     def spec(self) -> Mapping[str, ArraySpec]:
@@ -40,20 +41,21 @@ class Workload:
 
     @property
     def step(self) -> StepFunction:
-        return make_step(self.task, self.structure, self.optimizer, self.gradient_accumulation)
+        return make_step(self.task, self.structure, self.optimizer, self.gradient_accumulation, self.prng)
 
     @property
     def abstract_state(self) -> TrainState:
         return jax.eval_shape(self.make_state)
 
 
-def build(request: Request, task: Task, global_batch_size: int) -> Workload:
-    """The workload of a request at a global batch size."""
+def build(request: Request, task: Task, global_batch_size: int, prng: str = THREEFRY) -> Workload:
+    """The workload of a request at a global batch size, with this random bit generator for dropout."""
     build_model = model_builder(request)
     structure = Structure.of(build_model)
     optimizer = optimizers.build(request.optimizer, global_batch_size)
     make_state = functools.partial(init, structure, build_model, optimizer, request.seed)
-    return Workload(task, structure, optimizer, make_state, global_batch_size, request.gradient_accumulation)
+    accumulation = request.gradient_accumulation
+    return Workload(task, structure, optimizer, make_state, global_batch_size, accumulation, prng)
 
 
 def make_task(request: Request, wire: ImageWire | None = None) -> Task:

@@ -76,6 +76,22 @@ def test_peaks_are_dense_and_per_chip(chip_id, dtype, tflops):
     assert chip.peak_tflops[dtype] == tflops
 
 
+@pytest.mark.parametrize(
+    ("chip_id", "megahertz"),
+    [
+        ("tpu-v3", 938),
+        ("tpu-v4", 1049),
+        ("tpu-v5e", 1503),
+        ("tpu-v5p", 1751),
+        ("tpu-v6e", 1751),
+        ("t4", None),
+    ],
+)
+def test_the_clock_follows_from_peak_and_matrix_units(chip_id, megahertz):
+    clock = chips.by_id(chip_id).clock_hz
+    assert (clock and round(clock / 1e6)) == megahertz
+
+
 @pytest.mark.parametrize("chip", chips.load(), ids=[chip.id for chip in chips.load()])
 def test_rates_are_ordered_as_hardware_is(chip):
     peaks = chip.peak_tflops

@@ -10,7 +10,7 @@ from trainbench.report import compare as report
 from trainbench.report.compare_files import as_json, escaped, markdown
 from trainbench.results.compare import compare
 from trainbench.results.compare_gate import answer
-from trainbench.results.compare_pairs import pair
+from trainbench.results.compare_pairing import pair
 
 HOSTILE = "<script>alert(1)</script>|`x`*_@team #12 \x1b[31m\n# title https://example.org"
 

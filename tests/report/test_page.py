@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.report import many
-from tests.results import examples
+from tests.results import examples, forecasts
 from trainbench.report.page import document
 from trainbench.results.collect import Skipped
 
@@ -383,6 +383,47 @@ def test_a_page_of_forecasts_alone_still_says_so():
     by_id = {one.id: one for one in found}
     assert by_id["throughput"].plots[0].lines[0].startswith("forecast · resnet50, batch 64: ")
     assert not {"roofline", "steps", "troubles"} & set(by_id)
+
+
+def test_forecasts_are_a_table_of_every_kind_with_what_the_rates_rest_on(no_vega):
+    alike = forecasts.beside(forecasts.compiled("v3-8", rate=8000.0), 0.3)
+    rated = forecasts.compiled("v6e-1", power={"joules_per_sample": 0.1, "source": "rated, not drawn"})
+    others = [forecasts.traced(), forecasts.too_large(), forecasts.failed()]
+    found = section([alike, rated, *others], "forecasts")
+    (table,) = found.tables
+    column = {title: [row[place].text for row in table.rows] for place, title in enumerate(table.titles)}
+    rows = {target: place for place, target in enumerate(column["target"])}
+    assert column["expected"][rows["v3-8"]] == "2,000 images/s (1,800 to 2,200)"
+    assert column["bound"][rows["v3-8"]] == "3,000"
+    assert column["error"][rows["v3-8"]] == "+30.0 %"
+    assert (column["expected"][rows["cpu"]], column["bound"][rows["cpu"]]) == ("-", "9,000")
+    assert column["basis"][rows["cpu"]] == "traced program"
+    assert column["needs"][rows["v5e-1"]] == "20.0 GiB of 16.0 GiB"
+    assert [column["status"][rows[name]] for name in ("v5e-1", "v4-1")] == ["oom", "failed"]
+    assert column["per watt"][rows["v6e-1"]] == "10.0"
+    assert "per dollar" not in column
+    assert found.lines[0] == f"calibration: {forecasts.CALIBRATION}"
+    assert any("outside the interval" in line for line in found.lines)
+    assert "forecasts" in Reader(made([alike, *others])).ids()
+
+
+def test_a_bound_is_no_point_of_a_plot_and_an_expected_rate_has_its_interval():
+    found = section([forecasts.compiled(rate=1000.0, share=0.2), forecasts.traced("v6e-1")], "throughput")
+    (plot,) = found.plots
+    assert plot.lines == ("forecast · resnet50, batch 256: 1,000 images/s (800 to 1,200)",)
+    assert "their intervals those of the calibration" in plot.caption
+    assert "Not drawn: 1 forecast." in plot.caption
+
+
+def test_forecasts_of_several_sizes_are_dashed_and_pale_in_the_scaling_too():
+    sizes = [forecasts.compiled(f"v6e-{count}", rate=2000.0 * count**0.9) for count in (1, 4, 16)]
+    (plot,) = section([*sizes, *many.sweep()], "scaling").plots
+    assert "Forecasts are no measurements" in plot.caption
+    rows = inline(plot.chart.to_dict())
+    assert {row["kind"] for row in rows if row["series"].startswith("forecast")} == {"forecast"}
+    assert {row["kind"] for row in rows if not row["series"].startswith("forecast")} == {"measured"}
+    (measured,) = section(many.sweep(), "scaling").plots
+    assert "Forecasts" not in measured.caption
 
 
 def test_scaling_is_relative_to_the_fewest_devices():

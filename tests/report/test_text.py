@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.report import many
-from tests.results import examples
+from tests.results import examples, forecasts
 from trainbench.report import text
 from trainbench.report.text import sparkline
 from trainbench.results.collect import Skipped
@@ -105,6 +105,22 @@ def test_a_forecast_says_so_in_its_name_and_its_status():
     out = written([many.forecast(many.point(examples.ok_gpu(), 1, 64))])
     (row,) = (line for line in out.splitlines() if line.startswith("forecast"))
     assert row.split()[:5] == ["forecast", "·", "resnet50", "forecast", "64"]
+
+
+def test_forecasts_have_a_line_each_with_what_the_rate_is_and_the_run_beside_it():
+    alike = forecasts.beside(forecasts.compiled("v6e-4", rate=8000.0), 0.3, "jax: run 0.9.0, forecast 0.10.2")
+    out = written([alike, forecasts.traced(), forecasts.too_large(), forecasts.failed()])
+    lines = out.splitlines()
+    assert "Forecasts are no measurements." in out
+    assert "forecast cpu, resnet50 batch 256: at most 9,000 images/s per chip (traced program)" in lines
+    assert "forecast v4-1: failed: INTERNAL: no" in lines
+    assert any(line.startswith("forecast v5e-1, resnet50 batch 256: oom: the step needs") for line in lines)
+    begin = next(place for place, line in enumerate(lines) if line.startswith("forecast v6e-4"))
+    text = " ".join(" ".join(lines[begin : begin + 8]).split())
+    assert "expected 2,000 images/s per chip, 95 %: 1,800 to 2,200 (compiled program) · HBM 60.0 %" in text
+    assert "measured: 6,154 images/s, run run-on-the-chip" in text
+    assert "error: +30.0 % (expected / measured - 1); the run is outside the interval" in text
+    assert "unlike: jax: run 0.9.0, forecast 0.10.2" in text
 
 
 def test_a_failed_run_is_a_row_without_figures():

@@ -13,7 +13,7 @@ from tests.results import examples
 from trainbench.errors import UserError
 from trainbench.results import decode, store
 from trainbench.results.collect import collect
-from trainbench.results.record import Result
+from trainbench.results.record import SCHEMA_VERSION, Result
 
 
 def run(name: str, **changes: object) -> Result:
@@ -138,7 +138,10 @@ HOSTILE = {
     "text for a number": (text().replace("2791.4", '"2791.4"'), "valid number"),
     "list for an object": (text().replace('"throughput":{', '"throughput":[{').replace("}", "}]"), "damaged"),
     "half a character": (text().replace("synthetic", "\\ud800"), "damaged|valid"),
-    "newer": (text().replace('"schema_version":2', '"schema_version":999'), "newer trainbench"),
+    "newer": (
+        text().replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":999'),
+        "newer trainbench",
+    ),
     "a byte order mark": ("\ufeff" + text(), "damaged"),
 }
 

@@ -8,7 +8,8 @@ from trainbench.errors import ExitCode
 from trainbench.results.compare import compare
 from trainbench.results.compare_gate import answer
 from trainbench.results.compare_metrics import METRICS, SPEED
-from trainbench.results.compare_pairs import Pair, Side, pair
+from trainbench.results.compare_pairing import pair
+from trainbench.results.compare_pairs import Pair, Side
 
 H100 = examples.H100
 OTHER_CHIP = {"device_kind": "NVIDIA A100-SXM4-80GB", "chip": "a100_sxm_80gb"}

@@ -6,7 +6,7 @@ from tests.results.comparing import changed, loaded, timed
 from trainbench.errors import ExitCode
 from trainbench.results.compare import compare
 from trainbench.results.compare_gate import answer
-from trainbench.results.compare_pairs import pair
+from trainbench.results.compare_pairing import pair
 
 NO_MEMORY = {"memory": None, "compile": None}
 
@@ -58,3 +58,7 @@ def test_a_strict_gate_does_not_pass_damaged_files_or_runs_without_a_partner():
 def test_a_failure_that_was_there_before_passes_a_strict_gate():
     broken = timed(0.1, seed=1, status="oom", status_reason="no room", timing=None)
     assert gate([broken], [changed(broken, id="again")], strict=True).code == ExitCode.OK
+
+
+def test_where_there_is_nothing_at_all_nothing_was_decided():
+    assert answer([]).code == ExitCode.USER_ERROR

@@ -10,7 +10,7 @@ import pytest
 from mlperf_logging.compliance_checker.mlp_parser import parse_file
 from mlperf_logging.mllog import constants
 
-from tests.results import examples
+from tests.results import examples, forecasts
 from trainbench.results import export_mlperf, export_tensorboard
 from trainbench.results.export_dashboard import dashboard, passed_over
 from trainbench.results.record import Loss, Result
@@ -170,6 +170,34 @@ def test_other_conditions_are_another_benchmark():
 def test_runs_that_are_not_ok_and_compilers_that_were_not_asked_give_no_figure():
     assert dashboard([examples.oom(), examples.failed_early(), examples.invalid_nan()], "github") == []
     assert "compile-time" not in next(iter(dashboard([examples.ok_cpu()], "bencher").values()))
+
+
+def test_a_bound_has_no_place_on_a_dashboard_and_an_expected_rate_has_its_interval():
+    content = dashboard([forecasts.compiled(), forecasts.traced(), forecasts.too_large()], "bencher")
+    ((name, measures),) = content.items()
+    assert name.startswith("forecast resnet50 bf16 batch 256")
+    assert measures["throughput"] == pytest.approx(
+        {"value": 3000.0, "lower_value": 2700.0, "upper_value": 3300.0}
+    )
+    assert dashboard([forecasts.traced()], "github") == []
+
+
+def test_a_log_of_a_forecast_says_that_nothing_ran():
+    for one in (forecasts.compiled(), forecasts.traced(), forecasts.failed()):
+        lines = [json.loads(line.partition(" ")[2]) for line in export_mlperf.lines(one)]
+        assert lines[0]["metadata"]["kind"] == "forecast"
+        assert "nothing ran" in lines[0]["metadata"]["note"]
+        assert "trainbench_throughput" not in {line["key"] for line in lines}
+    keys = [line.split('"key": "')[1].partition('"')[0] for line in export_mlperf.lines(forecasts.compiled())]
+    assert keys[-1] == "trainbench_expected_throughput"
+
+
+def test_event_files_hold_what_is_expected_apart_from_what_was_measured(tmp_path):
+    (expected,) = export_tensorboard.write([forecasts.compiled()], tmp_path)
+    tags = {tag: value for tag, _, value in written(expected)}
+    assert tags["expected_throughput/samples_per_s"] == 3000
+    assert tags["bound/samples_per_s"] == 4500
+    assert not any(tag.startswith("throughput/") for tag in tags)
 
 
 def read_events(path: Path) -> list:

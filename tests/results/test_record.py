@@ -148,8 +148,10 @@ KEPT = sorted((Path(__file__).parents[2] / "results").rglob("*.json"))
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
 def test_the_results_that_the_readme_quotes_are_valid_and_say_nothing_of_the_machines_folders(path):
-    jsonschema.validate(json.loads(path.read_text()), shipped_schema())
-    assert store.read(path).status == "ok"
+    result = store.read(path)
+    assert result.status == "ok"
+    # Not the file itself: one of an earlier schema stays as it was measured.
+    jsonschema.validate(as_json(result), shipped_schema())
     assert not re.search(r'"/|=/', path.read_text())
 
 

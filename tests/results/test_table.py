@@ -115,6 +115,11 @@ def test_names_are_unique_and_every_column_says_what_it_is():
         ("timing_step_time_s_cv", "fraction", "run"),
         ("utilization_mfu", "fraction", "run"),
         ("power_mean_w", "W", "over all devices"),
+        ("forecast_bound_samples_per_s", "samples/s", "over all devices"),
+        ("forecast_compiler_samples_per_s", "samples/s", "over all devices"),
+        ("forecast_beside_samples_per_s", "samples/s", "over all devices"),
+        ("forecast_beside_error", "fraction", "run"),
+        ("forecast_unestimated_fraction", "fraction", "run"),
     ],
 )
 def test_units_and_scopes(name, unit, scope):

@@ -6,7 +6,7 @@ from flax import nnx
 
 from tests.building import TINY, shallow
 from trainbench.data.synthetic import host_batch
-from trainbench.training.step import make_evaluation, repeat
+from trainbench.training.step import key_of, make_evaluation, make_step, repeat
 
 
 @pytest.mark.parametrize("model", TINY)
@@ -40,6 +40,25 @@ def test_each_step_drops_other_units():
     ]
     assert losses[0] != losses[1]
     assert losses[0] == losses[2]
+
+
+@pytest.mark.parametrize(("prng", "drawn"), [("threefry2x32", False), ("rbg", True)])
+def test_dropout_draws_from_the_generator_that_is_asked_for(prng, drawn):
+    bench = shallow("bert_tiny")
+    step = make_step(bench.task, bench.structure, bench.optimizer, prng=prng)
+    program = jax.jit(step).lower(bench.abstract_state, bench.abstract_batch).as_text()
+    assert ("rng_bit_generator" in program) is drawn
+
+
+@pytest.mark.parametrize("prng", ["threefry2x32", "rbg"])
+def test_each_step_has_a_key_of_its_own_whatever_the_generator(prng):
+    words = jax.random.key_data(jax.random.key(7))
+    first, again, second = (
+        jax.random.bernoulli(jax.random.fold_in(key_of(words, prng), number), shape=(256,))
+        for number in (0, 0, 1)
+    )
+    assert (first == again).all()
+    assert not (first == second).all()
 
 
 # Running statistics, dropout, neither.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.results import forecasts
 from tests.results.examples import ok_cpu, ok_gpu, oom
 from trainbench import cli
 from trainbench.errors import UserError
@@ -116,6 +117,30 @@ def test_a_measurement_and_a_forecast_stand_beside_the_claims_they_fit(shown, tm
     assert "forecast: 2,791 images/s per chip, batch 256, bf16: " in ratio
     assert "with resnet-50-v1-5-h100" in ratio
     assert "measured here" not in ratio
+
+
+def test_a_forecast_comes_with_its_interval_and_a_bound_or_one_too_large_is_left_out(shown, tmp_path):
+    work = {"task": "image_classification"}
+    store.write(forecasts.compiled("v3-1", rate=2000.0, share=0.15, workload=work), tmp_path / "expected")
+    store.write(forecasts.traced("v3-1"), tmp_path / "bound")
+    store.write(forecasts.too_large("v3-1", id="full"), tmp_path / "full")
+    store.write(forecasts.failed(), tmp_path / "failed")
+    content = json.loads(shown("resnet50-tpu-v3", "--json", "--results", tmp_path))
+    assert {Path(own["file"]).parent.name for own in content["claims"][0]["own"]} == {"expected"}
+    bound, failed, full = content["left_out"]
+    assert "it is a bound, and expects no samples/s" in bound
+    assert "its status is failed" in failed
+    assert "its status is oom" in full
+    said = " ".join(shown("resnet50-tpu-v3", "--results", tmp_path).split())
+    assert "forecast: 2,000 images/s, 2.00x the claim as 'images per chip" in said
+    assert "batch 512, bf16, ± 15.0 %" in said
+    assert "4 results read: 0 measured beside claims, 1 forecast beside claims" in said
+
+
+def test_a_forecast_that_stands_against_a_measurement_is_called_one():
+    file = Path("there/result.json")
+    assert claims._figure(forecasts.compiled(), file).id == "there/result.json (forecast)"
+    assert claims._figure(on_a_tpu(), file).id == "there/result.json"
 
 
 def test_a_file_and_its_directory_name_one_result(shown, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 from filelock import FileLock
 
+from tests.results import forecasts
 from tests.results.comparing import changed, timed, written
 from trainbench import cli
 from trainbench.errors import UserError
@@ -44,6 +45,19 @@ def test_nothing_comparable_is_code_2_and_says_what_differs(sides, capsys):
     shown = " ".join(capsys.readouterr().err.split())
     assert "nothing is comparable: 1 run in BASE, 1 run in NEW" in shown
     assert "model resnet50 → resnet18" in shown
+
+
+def test_forecasts_give_a_ratio_with_its_interval_and_no_exit_code_but_a_strict_one(tmp_path, capsys):
+    base = written(tmp_path / "old", [forecasts.compiled(rate=3000.0, share=0.1)])
+    new = written(tmp_path / "new", [forecasts.compiled(rate=1500.0, share=0.1, id="new")])
+    assert run(base, new, "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exit_code"] == 0
+    speed = found["pairs"][0]["metrics"]["speed"]
+    assert speed["ratio"] == pytest.approx(0.5)
+    assert (speed["verdict"], speed["reason"]) == ("shown", "not judged: forecast")
+    assert speed["interval"] == pytest.approx([1350 / 3300, 1650 / 2700])
+    assert run(base, new, "--strict") == 1
 
 
 def test_damaged_files_are_named_and_the_rest_is_compared(sides, capsys):

@@ -99,6 +99,9 @@ class Chip:
       device_kinds: the exact JAX `device_kind` strings that name it.
       jax_devices_per_chip: how many JAX devices one chip shows.
       tensorcores_per_chip: TPU TensorCores, None for a GPU.
+      matrix_flops_per_cycle: what one TensorCore's matrix units do in a clock cycle, in bf16; None for a GPU.
+      interconnect: the kind of links to other chips.
+      interconnect_bandwidth: B/s, both directions and all links of the chip summed; None where unknown.
       peak_tflops: TFLOP/s by dtype (TOP/s for int8); None where no source gives a rate.
       memory_options: the configurations sold under this name; more than one where the name is shared.
       power_w: watts by kind (tdp, mean, max, ...), only those that a source gives.
@@ -113,6 +116,9 @@ class Chip:
     device_kinds: tuple[str, ...]
     jax_devices_per_chip: int
     tensorcores_per_chip: int | None
+    matrix_flops_per_cycle: int | None
+    interconnect: str
+    interconnect_bandwidth: float | None
     peak_tflops: Mapping[str, float | None]
     memory_options: tuple[Memory, ...]
     power_w: Mapping[str, float]
@@ -134,6 +140,18 @@ class Chip:
         """Peak memory bandwidth of one chip in B/s; None where unknown or ambiguous."""
         rates = {option.bandwidth for option in self.memory_options}
         return rates.pop() if len(rates) == 1 else None
+
+    @property
+    def clock_hz(self) -> float | None:
+        """Clock of the TensorCores, from what they do at their peak and in a cycle; None for a GPU.
+
+        >>> round(by_id("tpu-v3").clock_hz / 1e6)  # 123e12 / (2 cores x 65536)
+        938
+        """
+        peak = self.peak_tflops["bf16"]
+        if peak is None or self.matrix_flops_per_cycle is None or self.tensorcores_per_chip is None:
+            return None
+        return peak * 1e12 / (self.tensorcores_per_chip * self.matrix_flops_per_cycle)
 
     @property
     def memory_reason(self) -> str:
@@ -244,6 +262,7 @@ def _table() -> dict[str, Any]:
 def _chip(block: dict[str, Any], sources: Mapping[str, str]) -> Chip:
     kinds = [*(block["device_kind"]["v"] or []), *block.get("device_kind_aliases", {}).get("v", [])]
     peaks, power = block["peak_tflops_dense_per_chip"], block["power_w"]
+    links = block["interconnect"]["gbs_bidirectional_per_chip"]["v"]
     return Chip(
         id=block["id"],
         name=block["name"],
@@ -251,6 +270,9 @@ def _chip(block: dict[str, Any], sources: Mapping[str, str]) -> Chip:
         device_kinds=tuple(kinds),
         jax_devices_per_chip=block["jax_devices_per_chip"]["v"],
         tensorcores_per_chip=block.get("tensorcores_per_chip", {}).get("v"),
+        matrix_flops_per_cycle=block.get("matrix_flops_per_cycle", {}).get("v"),
+        interconnect=block["interconnect"]["type"],
+        interconnect_bandwidth=None if links is None else links * 1e9,
         peak_tflops={dtype: peaks[dtype]["v"] for dtype in DTYPES},
         memory_options=tuple(_memories(block["memory_gb"], block["mem_bw_gbs"])),
         power_w={kind: cell["v"] for kind, cell in power.items() if kind != "note" and cell["v"] is not None},

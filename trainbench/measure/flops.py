@@ -8,7 +8,7 @@ ahead-of-time lowering: it describes the compiled program, loop bodies once).
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,42 +72,52 @@ class FlopCount:
         return FlopCount(scaled, self.unseen, self.unknown_loops)
 
 
-def walk(closed_jaxpr: core.ClosedJaxpr) -> FlopCount:
+# What one `dot_general` or `conv_general_dilated` equation counts.
+Count = Callable[[core.JaxprEqn], FlopCount]
+
+
+def product(equation: core.JaxprEqn) -> FlopCount:
+    """The FLOPs of a product, as text books count them, by the dtypes of its operands."""
+    flops = dot_flops(equation) if equation.primitive.name == "dot_general" else conv_flops(equation)
+    names = {str(_aval(operand).dtype) for operand in equation.invars[:2]}
+    return FlopCount(Counter({"*".join(sorted(names)): flops}))
+
+
+def walk(closed_jaxpr: core.ClosedJaxpr, count: Count = product) -> FlopCount:
     """FLOPs of `jax.jit(f).trace(*args).jaxpr`, following every nested jaxpr.
 
     scan counts length times, cond its most expensive branch, while once (flagged), shard_map once per device
     of its manual axes (its inner shapes are per device), remat as often as it appears: a differentiated
     program contains the recomputation as equations of its own.
     """
-    return _walk(closed_jaxpr.jaxpr)
+    return _walk(closed_jaxpr.jaxpr, count)
 
 
-def _walk(jaxpr: core.Jaxpr) -> FlopCount:
+def _walk(jaxpr: core.Jaxpr, count: Count) -> FlopCount:
     total = FlopCount()
     for equation in jaxpr.eqns:
-        total += _equation(equation)
+        total += _equation(equation, count)
     return total
 
 
-def _equation(equation: core.JaxprEqn) -> FlopCount:
+def _equation(equation: core.JaxprEqn, count: Count) -> FlopCount:
     name, params = equation.primitive.name, equation.params
     if name in _OPAQUE or name in _UNCOUNTED:
         return FlopCount(unseen=Counter([name]))
     match name:
-        case "dot_general":
-            return _operands(equation, dot_flops(equation))
-        case "conv_general_dilated":
-            return _operands(equation, conv_flops(equation))
+        case "dot_general" | "conv_general_dilated":
+            return count(equation)
         case "scan":
-            return _nested(params).times(params["length"])
+            return _nested(params, count).times(params["length"])
         case "while":
-            return _nested(params) + FlopCount(unknown_loops=1)
+            return _nested(params, count) + FlopCount(unknown_loops=1)
         case "cond":
-            return max((_walk(branch) for branch in _jaxprs(params)), key=_total, default=FlopCount())
+            branches = (_walk(branch, count) for branch in _jaxprs(params))
+            return max(branches, key=_total, default=FlopCount())
         case "shard_map":
-            return _nested(params).times(_manual_devices(params))
+            return _nested(params, count).times(_manual_devices(params))
     if any(True for _ in _jaxprs(params)):
-        return _nested(params)
+        return _nested(params, count)
     hidden = name not in _LAX and name not in _FREE
     return FlopCount(unseen=Counter([name])) if hidden else FlopCount()
 
@@ -116,8 +126,8 @@ def _total(count: FlopCount) -> int:
     return count.total
 
 
-def _nested(params: dict[str, Any]) -> FlopCount:
-    return sum((_walk(jaxpr) for jaxpr in _jaxprs(params)), FlopCount())
+def _nested(params: dict[str, Any], count: Count) -> FlopCount:
+    return sum((_walk(jaxpr, count) for jaxpr in _jaxprs(params)), FlopCount())
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
@@ -134,11 +144,6 @@ def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
 def _manual_devices(params: dict[str, Any]) -> int:
     sizes = params["mesh"].shape
     return math.prod(sizes[axis] for axis in params["newly_manual_axes"])
-
-
-def _operands(equation: core.JaxprEqn, flops: int) -> FlopCount:
-    names = {str(_aval(operand).dtype) for operand in equation.invars[:2]}
-    return FlopCount(Counter({"*".join(sorted(names)): flops}))
 
 
 def _aval(operand: Any) -> Any:

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -65,13 +66,28 @@ def run(arguments: Sequence[str], directory: Path, lock: Path | None = None) -> 
     return Outcome(code, *_record(directory, code))
 
 
-def start(arguments: Sequence[str], stdout: int, lock: Path | None = None) -> subprocess.Popen[bytes]:
-    """The process of `python -m trainbench` with `arguments`, writing to the descriptor `stdout`."""
-    environment = {key: value for key, value in os.environ.items() if key not in (LIFELINE, LOCK)}
-    environment[LIFELINE] = "1"
+def start(
+    arguments: Sequence[str],
+    stdout: int,
+    lock: Path | None = None,
+    *,
+    module: str = "trainbench",
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen[bytes]:
+    """The process of `python -m trainbench` with `arguments`, writing to the descriptor `stdout`.
+
+    Args:
+      module: another one to run, which has to call `begin`.
+      environment: what is set beside, or instead of, this process's own.
+    """
+    environment = {
+        **{key: value for key, value in os.environ.items() if key not in (LIFELINE, LOCK)},
+        **environment,
+        LIFELINE: "1",
+    }
     if lock is not None:
         environment[LOCK] = str(lock)
-    command = [sys.executable, "-m", "trainbench", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout, env=environment)
 
 

@@ -61,7 +61,7 @@ def _next(known: Mapping[int, Fit], parts: int, most: int | None) -> int:
         return low
     measured = {batch: fit["needed_bytes"] for batch, fit in known.items() if fit["needed_bytes"]}
     if len(measured) < 2:
-        guess = 2 * low
+        guess = 2 * low if high is None else (low + high) // 2
     else:
         (a, bytes_a), (b, bytes_b) = sorted(measured.items())[-2:]
         slope = (bytes_b - bytes_a) / (b - a)

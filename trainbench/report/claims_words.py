@@ -67,8 +67,9 @@ def _speed(figure: Figure) -> str:
 
 
 def _conditions(figure: Figure) -> str:
-    """A result's batch over all chips, and its precision."""
-    return f"batch {figure.global_batch or 'not stated'}, {figure.precision or 'precision not stated'}"
+    """A result's batch over all chips, its precision, and the interval of a forecast's rate."""
+    known = [f"batch {figure.global_batch or 'not stated'}", figure.precision or "precision not stated"]
+    return ", ".join([*known, *filter(None, [figure.note])])
 
 
 def places(verdict: Verdict) -> str:

@@ -225,9 +225,11 @@ def _last(compared: Sequence[Compared], answer: Answer) -> tuple[str, str]:
     worse = sum(one.regressed for one in compared)
     better = sum(one.improved for one in compared)
     same = sum(not one.regressed and not one.improved and _is_same(one) for one in compared)
-    rest = len(compared) - worse - better - same
+    forecasts = sum(one.pair.forecast for one in compared)
+    rest = len(compared) - worse - better - same - forecasts
     pairs = "pair" if len(compared) == 1 else "pairs"
     counts = f"{len(compared)} {pairs}: {worse} worse, {better} better, {same} the same, {rest} can't tell"
+    counts += f", {forecasts} not judged" if forecasts else ""
     sure = f"{1 - FALSE_ALARMS:.0%} sure, over all pairs together"
     return f"{counts} ({sure})", f"exit code {answer.code}: {answer.meaning}"
 

@@ -24,7 +24,8 @@ def published(result: Result, most: int) -> list[str]:
     unit = facts.unit(result)
     found = result.comparisons
     in_full = found if len(found) <= most else found[: max(1, most - 1)]
-    lines = [_comparison(figure, unit) for figure in in_full]
+    whose = "here" if facts.measured(result) else "the estimate is"
+    lines = [_comparison(figure, unit, whose) for figure in in_full]
     others = found[len(in_full) :]
     return lines if not others or most < 2 else [*lines, _others(others)]
 
@@ -59,22 +60,34 @@ def reproduction(result: Result) -> list[str]:
     ]
 
 
-def _comparison(figure: Comparison, unit: str) -> str:
-    """One figure with the ratio of this run to it, and how the two differ."""
-    ratio = "no ratio" if figure.ratio is None else f"here {number(figure.ratio)} x that"
-    kind = "like for like" if figure.like_for_like else "not like for like"
-    # Both accelerators stand in the summary already: this one's name below, the run's own in the second line.
-    listed = [text for text in figure.differences if not text.startswith("accelerator:")]
+def _comparison(figure: Comparison, unit: str, whose: str) -> str:
+    """One figure with the ratio of this run, or of `whose` rate it is, to it, and how the two differ."""
+    ratio = "no ratio" if figure.ratio is None else f"{whose} {number(figure.ratio)} x that"
+    listed = _listed(figure)
     # Another chip, or none that is known, always is a difference.
     whose = "for this chip: " if len(listed) == len(figure.differences) else ""
     begin = f"{whose}{figure.accelerator} {number(figure.value)} {unit}/s per chip · {ratio}"
-    end = f" · {kind}"
     economy = _economy(figure)
-    text = begin + (economy if len(begin + economy + end) <= _WIDTH_WITH_RATIOS else "") + end
+    room = len(begin + economy + _kind(figure)) <= _WIDTH_WITH_RATIOS
+    return with_differences(figure, begin + (economy if room else ""))
+
+
+def with_differences(figure: Comparison, text: str) -> str:
+    """The text, then whether the two are like for like, and how they differ as far as there is room."""
+    text, listed = text + _kind(figure), _listed(figure)
     if not listed:
         return text
     text += ", though: " if figure.like_for_like else ": "
     return text + _differences(listed, max(_WIDTH - len(text), _LEAST_DIFFERENCES))
+
+
+def _kind(figure: Comparison) -> str:
+    return " · like for like" if figure.like_for_like else " · not like for like"
+
+
+def _listed(figure: Comparison) -> list[str]:
+    """Both accelerators stand in the summary already: one with the figure, the run's own above."""
+    return [text for text in figure.differences if not text.startswith("accelerator:")]
 
 
 def _economy(figure: Comparison) -> str:

@@ -62,13 +62,13 @@ def summary(result: Result, path: Path | None = None) -> list[str]:
     of the ten lines.
     """
     lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result), *_trace(result)]
-    last = [_line("result", str(path))] if path else []
+    last = [labelled("result", str(path))] if path else []
     room = _MOST_LINES - len(lines) - len(last)
     texts = published(result, max(1, min(room, _MOST_COMPARISONS)))
-    lines += [_line("published", text) for text in texts]
+    lines += [labelled("published", text) for text in texts]
     answer = reproduction(result)
     # The rest of the answer is set below its first line, which alone is named.
-    lines += [_line("" if place else "reproduce", text) for place, text in enumerate(answer)]
+    lines += [labelled("" if place else "reproduce", text) for place, text in enumerate(answer)]
     return lines + last
 
 
@@ -102,7 +102,8 @@ def error_screen(error: UserError) -> str:
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
 
-def _line(label: str, text: str) -> str:
+def labelled(label: str, text: str) -> str:
+    """One line of a summary, its label in a column of its own."""
     return f"{label:<{_LABEL}} {text}"
 
 
@@ -115,22 +116,23 @@ def _headline(result: Result) -> list[str]:
 def _what_ran(result: Result) -> list[str]:
     """Model and data; then devices, batch and steps; only the command when it never came to that."""
     if result.workload is None:
-        return [_line("command", result.command)]
+        return [labelled("command", result.command)]
     work = result.workload
     mode = f" ({result.input.mode})" if result.input else ""
     parameters, parts = f"{count(work.parameters)} parameters", work.gradient_accumulation
-    model = [work.model, work.precision, parameters, *_shape(work), work.optimizer]
+    model = [work.model, work.precision, parameters, *shape(work), work.optimizer]
     cut = f" in {parts:,} micro-batches of {work.batch_size // parts:,}" if parts > 1 else ""
     batch = f"batch {work.batch_size:,} per device{cut}, {work.global_batch_size:,} global"
     steps = [f"{result.timing.timed_steps:,} timed steps"] if result.timing else []
     devices = [_devices(result.hardware)] if result.hardware else []
     return [
-        _line("ran", " · ".join([*model, f"{work.data} data{mode}"])),
-        _line("on", " · ".join([*devices, batch, *steps])),
+        labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
+        labelled("on", " · ".join([*devices, batch, *steps])),
     ]
 
 
-def _shape(work: Workload) -> list[str]:
+def shape(work: Workload) -> list[str]:
+    """The size of a sample, for example ["224 px"]."""
     image = [f"{work.image_size} px"] if work.image_size else []
     return image + ([f"{work.sequence_length} tokens"] if work.sequence_length else [])
 
@@ -147,12 +149,14 @@ def _speed(result: Result) -> list[str]:
     lines = []
     if result.throughput:
         unit = facts.unit(result)
-        lines.append(_line("throughput", _throughput(result.throughput, unit, result.timing)))
+        lines.append(labelled("throughput", _throughput(result.throughput, unit, result.timing)))
     if result.timing:
-        lines.append(_line("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)])))
+        lines.append(
+            labelled("step time", " · ".join([_step_time(result.timing), *_input_cost(result.input)]))
+        )
     lines += _ways(result)
     device = [*_mfu(result), *_peak_memory(result), *_cost(result)]
-    return lines + ([_line("device", " · ".join(device))] if device else [])
+    return lines + ([labelled("device", " · ".join(device))] if device else [])
 
 
 def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str:
@@ -196,10 +200,10 @@ def _ways(result: Result) -> list[str]:
         f"{way} {number(rate.samples_per_s)} {plus_minus(rate.samples_per_s, rate.samples_per_s_ci95)}"
         for way, rate in given.rates.items()
     )
-    lines = [_line("by input", f"{rates} {unit}/s")]
+    lines = [labelled("by input", f"{rates} {unit}/s")]
     if given.verdict_reason is None:
         return lines
-    return [*lines, _line("verdict", f"{given.verdict or 'n/a'}: {given.verdict_reason}")]
+    return [*lines, labelled("verdict", f"{given.verdict or 'n/a'}: {given.verdict_reason}")]
 
 
 def _step_time(timing: Timing) -> str:
@@ -241,9 +245,9 @@ def _peak_memory(result: Result) -> list[str]:
 def _ends(result: Result) -> list[str]:
     lines = []
     if result.compile:
-        lines.append(_line("compile", _compile(result.compile)))
+        lines.append(labelled("compile", compile_text(result.compile)))
     learnt = [*_loss(result.loss), *_evaluation(result)]
-    return [*lines, _line("loss", " · ".join(learnt))] if learnt else lines
+    return [*lines, labelled("loss", " · ".join(learnt))] if learnt else lines
 
 
 def _trace(result: Result) -> list[str]:
@@ -252,7 +256,7 @@ def _trace(result: Result) -> list[str]:
     if trace is None:
         return []
     kept = f"{trace.steps} steps in {trace.path}/ ({size(trace.size_bytes)})"
-    return [_line("trace", f"{facts.traced(trace)} · {kept}")]
+    return [labelled("trace", f"{facts.traced(trace)} · {kept}")]
 
 
 def _cost(result: Result) -> list[str]:
@@ -265,7 +269,8 @@ def _cost(result: Result) -> list[str]:
     return [f"${number(cost.usd_per_million_samples)} per million {unit} at {price}"]
 
 
-def _compile(stages: Compile) -> str:
+def compile_text(stages: Compile) -> str:
+    """How long the program took to make, stage by stage, and whether from the cache."""
     named = [("trace", stages.trace_s), ("lower", stages.lower_s), ("compile", stages.compile_s)]
     known = [(name, seconds) for name, seconds in named if seconds is not None]
     split = ", ".join(f"{name} {duration(seconds)}" for name, seconds in known)

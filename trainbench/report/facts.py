@@ -130,10 +130,14 @@ def operation(one: Operation, width: int = _MOST_OF_A_NAME) -> str:
     ...                     self_time_s=1e-3, share=0.1, occurrences=1))
     'transpose(jvp(mlp))/dot_general'
     """
-    first, _, rest = (one.origin or "").partition("/")
-    name = rest if first.startswith("jit(") and rest else one.origin or one.name
-    name = " ".join(name.split())
-    return clip(name, width) if one.origin is None or len(name) <= width else f"…{name[1 - width :]}"
+    return place(one.origin, width) if one.origin else clip(one.name, width)
+
+
+def place(origin: str, width: int = _MOST_OF_A_NAME) -> str:
+    """A place of the traced program as `operation` shows it."""
+    first, _, rest = origin.partition("/")
+    name = " ".join((rest if first.startswith("jit(") and rest else origin).split())
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def traced(trace: Trace) -> str:

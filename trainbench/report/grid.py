@@ -1,6 +1,9 @@
 """Results as rows of a table on a terminal."""
 
+import io
+
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from trainbench.report import facts
@@ -30,3 +33,11 @@ def figures(result: Result) -> tuple[str, ...]:
         UNKNOWN if peak is None else size(peak),
         UNKNOWN if compiling is None else duration(compiling),
     )
+
+
+def plain(table: Table, width: int) -> str:
+    """The rendered table; its console believes in no terminal, whatever the environment says."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

@@ -1,16 +1,13 @@
 """The table at the end of a sweep: one row a point, the best one marked, failures shown as what they are."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from trainbench.report import facts
-from trainbench.report.grid import NO_FIGURES, TITLES, figures, grid
+from trainbench.report.grid import NO_FIGURES, TITLES, figures, grid, plain
 from trainbench.report.numbers import number
 from trainbench.results.knee import WITHIN, knee
 from trainbench.results.record import Result
@@ -46,7 +43,7 @@ def sweep_table(rows: Sequence[Row], width: int = _WIDTH) -> str:
     for row, mark in zip(rows, marks, strict=True):
         # Text, as a label such as "axes=[data]" would be taken for markup in a plain string.
         table.add_row(*(Text(cell) for cell in (mark, row.label, *_cells(row.result))))
-    lines = [line.rstrip() for line in _plain(table, width).splitlines()]
+    lines = [line.rstrip() for line in plain(table, width).splitlines()]
     return "\n".join([*lines, *_notes(rows), *_legend(marks)])
 
 
@@ -59,14 +56,6 @@ def told(row: Row) -> str:
     rate, interval, *_ = figures(row.result)
     steady = "" if row.result.status == "ok" and _steady(row.result) else f", {facts.status(row.result)}"
     return f"{rate} {facts.unit(row.result)}/s ± {interval}{steady}"
-
-
-def _plain(table: Table, width: int) -> str:
-    """The rendered table; its console believes in no terminal, whatever the environment says."""
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
 
 
 def _common_unit(rows: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainbench.report import facts, series
+from trainbench.report import facts, forecasts, series
 from trainbench.report.grid import TITLES, UNKNOWN, figures, grid
 from trainbench.report.numbers import duration, number, percent
 from trainbench.report.page.marks import mark
@@ -22,6 +22,7 @@ MOST_ROWS = 200
 _MOST_SERIES = 20
 _MOST_SKIPPED = 20
 _MOST_TRACED = 3
+_MOST_FORECASTS = 20
 _MOST_OPERATIONS = 10
 _LEAST_WIDTH = 70
 _NARROW = 80
@@ -151,10 +152,22 @@ def _notes(runs: Sequence[Run], found: Collection) -> Iterator[str]:
         yield from map(_operation, trace.operations[:_MOST_OPERATIONS])
     if len(traced) > _MOST_TRACED:
         yield f"The newest {_MOST_TRACED} of {len(traced):,} traced runs; the page (--out FILE) has more."
+    yield from _forecasts([run for run in runs if run.result.forecast])
     for one in found.skipped[:_MOST_SKIPPED]:
         yield f"left out: {one}"
     if len(found.skipped) > _MOST_SKIPPED:
         yield f"left out: {len(found.skipped) - _MOST_SKIPPED:,} more"
+
+
+def _forecasts(runs: Sequence[Run]) -> Iterator[str]:
+    """A line for each forecast, and one for the run beside it where there is one."""
+    if runs:
+        yield forecasts.LEGEND
+    for run in runs[:_MOST_FORECASTS]:
+        yield printable(f"forecast {forecasts.name(run.result)}: {forecasts.words(run.result)}")
+        yield from (f"  {label}: {printable(text)}" for label, text in forecasts.beside(run.result))
+    if len(runs) > _MOST_FORECASTS:
+        yield f"The newest {_MOST_FORECASTS} of {len(runs):,} forecasts; the page (--out FILE) has all."
 
 
 def _operation(one: Operation) -> str:

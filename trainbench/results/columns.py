@@ -51,7 +51,7 @@ _UNITS = (
     (r"(warmup|timed)_steps|steps_per_(block|call)|trace_steps", "steps"),
     (r"_s", "s"),
     (r"reproduction_(value|measured)", "samples/s/chip"),
-    (r"_deviation", "fraction"),
+    (r"_deviation|beside_error", "fraction"),
     (r"evaluation_loss", "nats"),
     (r"_s_(median|mean|p5|p95|ci95_low|ci95_high)", "s"),
 )

@@ -9,6 +9,7 @@ from typing import Literal
 from trainbench.measure.series import MATERIAL_FRACTION
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.results import compare_environment as environment
+from trainbench.results import compare_forecasts as forecasts
 from trainbench.results import compare_statistics as tests
 from trainbench.results import compare_warnings
 from trainbench.results.compare_metrics import (
@@ -127,6 +128,8 @@ def _compare(pair: Pair, differences: _Differences, level: _Level) -> Compared:
 def _status(pair: Pair) -> tuple[Verdict, str]:
     """A run that broke where none did before is a regression."""
     base, new = _broken(pair.base), _broken(pair.new)
+    if pair.forecast:
+        return "shown", forecasts.broken(base, new)
     if new and not base:
         return "regression", f"NEW {new}"
     if base and not new:
@@ -155,6 +158,12 @@ def _judge(metric: Metric, pair: Pair, difference: tests.Difference | None, leve
     known = Judged(metric, _middle(metric, base), _middle(metric, new), "shown")
     if metric.test == "curve":
         return _of_curves(metric, pair)
+    if pair.forecast and metric.test != "identity":
+        return replace(
+            known,
+            interval=forecasts.ends_apart(pair) if metric is SPEED else None,
+            reason=forecasts.NEVER_JUDGED,
+        )
     if known.base is None or known.new is None:
         return _as(known, "shown", _unmeasured(pair))
     match metric.test:
@@ -223,7 +232,7 @@ def _untested(metric: Metric) -> str:
 
 def _difference(metric: Metric, pair: Pair) -> tests.Difference | None:
     """The tested difference of a metric; None where there is nothing to test with."""
-    if metric.test not in ("blocks", "repeats"):
+    if metric.test not in ("blocks", "repeats") or pair.forecast:
         return None
     base, new = (_values(metric, side) for side in (pair.base, pair.new))
     if not base or not new or min(*base, *new) <= 0:

@@ -30,21 +30,24 @@ def answer(
     """
     if any(one.regressed for one in compared):
         return Answer(ExitCode.FAILED_CHECK, "a regression")
-    if not any(set(one.verdicts) - {"unclear"} for one in compared):
+    forecasts = bool(compared) and all(one.pair.forecast for one in compared)
+    if not forecasts and not any(set(one.verdicts) - {"unclear"} for one in compared):
         return Answer(ExitCode.USER_ERROR, f"nothing could be decided: {_WHAT_TO_DO}")
     unknown = "; ".join(_unknown(compared, pairing, damaged))
     if strict and unknown:
         return Answer(
             ExitCode.FAILED_CHECK, f"no regression was found, but --strict asks for more: {unknown}"
         )
-    return Answer(
-        ExitCode.OK, f"no regression ({unknown}: --strict does not pass that)" if unknown else "no regression"
-    )
+    found = "no verdict" if forecasts else "no regression"
+    return Answer(ExitCode.OK, f"{found} ({unknown}: --strict does not pass that)" if unknown else found)
 
 
 def _unknown(compared: Sequence[Compared], pairing: Pairing | None, damaged: int) -> Iterator[str]:
     """What leaves open whether there is a regression, each as a clause."""
-    unclear = sum(not _told(one) for one in compared)
+    forecasts = sum(one.pair.forecast for one in compared)
+    if forecasts:
+        yield f"forecasts are never judged, and {_pairs(forecasts, len(compared))} {_has(forecasts)} one"
+    unclear = sum(not _told(one) for one in compared if not one.pair.forecast)
     if unclear:
         yield f"the speed of {_pairs(unclear, len(compared))} can't be told"
     if damaged:
@@ -58,6 +61,10 @@ def _pairs(some: int, of: int) -> str:
     if some == of:
         return "the pair" if of == 1 else f"all {of} pairs"
     return f"{some} of {of} pairs"
+
+
+def _has(some: int) -> str:
+    return "has" if some == 1 else "have"
 
 
 def _told(one: Compared) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trainbench.results import forecast_rate
+from trainbench.results.forecast_rate import chips
 from trainbench.results.record import Result
 
 Better = Literal["higher", "lower"]
@@ -54,18 +56,21 @@ def step_times_s(result: Result) -> tuple[float, ...]:
     return times if all(time > 0 for time in times) else ()
 
 
-def chips(result: Result) -> int:
-    """Chips that ran; devices where it is not known how many chips they are."""
-    hardware = result.hardware
-    return (hardware.chip_count or hardware.device_count or 1) if hardware else 1
-
-
 def _rate(result: Result) -> float | None:
-    """Samples per second and chip of the median step."""
+    """Samples per second and chip of the median step; of a forecast the expected ones, else the bound."""
+    if result.kind == "forecast":
+        found = forecast_rate.rate(result)
+        return found.value if found else None
     times = step_times_s(result)
     if not times or result.workload is None or not result.workload.global_batch_size:
         return None
     return result.workload.global_batch_size / statistics.median(times) / chips(result)
+
+
+def rate_ends(result: Result) -> tuple[float, float] | None:
+    """The 95 % interval of samples per second and chip; None where there is none, as of a bound."""
+    ends = result.throughput.samples_per_s_ci95 if result.throughput else None
+    return (ends[0] / chips(result), ends[1] / chips(result)) if ends else None
 
 
 def _memory(name: str) -> Callable[[Result], float | None]:

@@ -10,6 +10,7 @@ def of_runs(pair: Pair) -> list[str]:
     """What speaks against the runs of a pair, each once."""
     found = ["ON DIFFERENT CHIPS: this compares the machines too"] if pair.across_chips else []
     for label, side in (("BASE", pair.base), ("NEW", pair.new)):
+        found += [f"{label} is {text}" for text in dict.fromkeys(filter(None, map(_rests_on, side.measured)))]
         doubts = [_doubt(result) for result in side.measured]
         for doubt in dict.fromkeys(text for text in doubts if text):
             count = f" ({doubts.count(doubt)} of {len(doubts)} runs)" if len(doubts) > 1 else ""
@@ -18,6 +19,16 @@ def of_runs(pair: Pair) -> list[str]:
     if shared:
         found.append(f"the same run is on both sides: {', '.join(sorted(shared))}")
     return found
+
+
+def _rests_on(result: Result) -> str:
+    """What the rate of a forecast rests on; empty for a measurement."""
+    about = result.forecast
+    if about is None:
+        return ""
+    if result.throughput is None:
+        return f"a bound by the {about.basis}: it can be no faster, and will be slower"
+    return f"a forecast by the {about.basis}" + (f": {about.calibration}" if about.calibration else "")
 
 
 def _doubt(result: Result) -> str:

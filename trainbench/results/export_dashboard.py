@@ -40,7 +40,8 @@ def dashboard(results: Iterable[Result], form: Format) -> Any:
     known = [one for one in results if one.status == "ok" and one.workload and steady(one)]
     newest = {_name(one): one for one in sorted(known, key=_started)}
     if form == "bencher":
-        return {name: dict(_bencher(one)) for name, one in newest.items()}
+        # A bound has none of the measures.
+        return {name: found for name, one in newest.items() if (found := dict(_bencher(one)))}
     more = form == "github"
     return [entry for name, one in newest.items() for entry in _github(name, one, more_is_better=more)]
 

@@ -18,6 +18,10 @@ NO_SUBMISSION = (
     "a throughput measurement by trainbench in MLPerf's log format; not an MLPerf result, not checked "
     "against the rules of MLPerf; every time_ms is the start of the run"
 )
+NOTHING_RAN = (
+    "a forecast by trainbench in MLPerf's log format: nothing ran; not an MLPerf result, not checked against "
+    "the rules of MLPerf; every time_ms is when it was made"
+)
 _TOKEN = ":::MLLOG"
 
 Event = tuple[str, Any, dict[str, Any]]
@@ -41,7 +45,8 @@ def lines(result: Result) -> Iterator[str]:
 
 
 def _events(result: Result) -> Iterator[Event]:
-    about = {"note": NO_SUBMISSION, "kind": result.kind, "status": result.status, "command": result.command}
+    note = NO_SUBMISSION if result.kind == "measured" else NOTHING_RAN
+    about = {"note": note, "kind": result.kind, "status": result.status, "command": result.command}
     yield "trainbench_result", result.id, about
     yield from (event for event in _settings(result) if event[1] is not None)
     yield from _measured(result)
@@ -68,7 +73,8 @@ def _measured(result: Result) -> Iterator[Event]:
             yield "tracked_stats", {"train_loss": loss}, {"step_num": step}
     if speed := result.throughput:
         interval = {"ci95": speed.samples_per_s_ci95, "unit": "samples/s", "scope": "over all devices"}
-        yield "trainbench_throughput", speed.samples_per_s, interval
+        what = "trainbench_throughput" if result.kind == "measured" else "trainbench_expected_throughput"
+        yield what, speed.samples_per_s, interval
     if held_out := result.evaluation:
         about = {"metric": held_out.metric, "split": held_out.split}
         yield "eval_accuracy", held_out.value, about

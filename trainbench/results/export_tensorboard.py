@@ -65,8 +65,12 @@ def scalars(result: Result) -> Iterator[Scalar]:
 
 def _of_the_run(result: Result) -> Iterator[tuple[str, float | None]]:
     if speed := result.throughput:
-        yield "throughput/samples_per_s", speed.samples_per_s
-        yield "throughput/tokens_per_s", speed.tokens_per_s
+        # A chart of TensorBoard is of one tag: what was forecast is not drawn among what was measured.
+        group = "throughput" if result.kind == "measured" else "expected_throughput"
+        yield f"{group}/samples_per_s", speed.samples_per_s
+        yield f"{group}/tokens_per_s", speed.tokens_per_s
+    if about := result.forecast:
+        yield "bound/samples_per_s", about.bound_samples_per_s
     if used := result.utilization:
         yield "utilization/mfu", used.mfu
         yield "utilization/hfu", used.hfu

@@ -12,6 +12,7 @@ Schema history (`results/migrate.py` takes older files along):
   1 first version.
   2 trace; and, in later files of version 1 already: gradient_accumulation, reproduction, and a comparison's
     per_watt, per_dollar and basis.
+  3 forecast.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
@@ -135,7 +136,7 @@ class Software(Section):
         default=None, description="of the trainbench checkout; -dirty with uncommitted changes"
     )
     xla_flags: str | None = None
-    prng: str | None = Field(default=None, description="JAX's random bit generator; dropout pays for it")
+    prng: str | None = Field(default=None, description="random bit generator of dropout, by JAX's name")
     driver: str | None = Field(default=None, description="accelerator driver")
 
 
@@ -230,7 +231,7 @@ class Memory(Section):
 
 
 class Power(Section):
-    """Electrical power over the timed window."""
+    """Electrical power over the timed window; of a forecast, what the chips are rated at."""
 
     mean_w: Quantity | None = Field(default=None, description="over all devices")
     joules_per_sample: Quantity | None = None
@@ -377,10 +378,68 @@ class Trace(Section):
     size_bytes: Bytes = Field(description="of the files in it")
 
 
+class ForecastPart(Section):
+    """What one limit, or one place of the program, takes of a forecast step."""
+
+    name: str
+    seconds: Seconds = Field(description="per optimizer step and device, by the compiler's estimate")
+    share: float = Field(ge=0, le=1, description="of the estimated step")
+
+
+class Beside(Section):
+    """A forecast beside a run of the same configuration on the real chip."""
+
+    result_id: str = Field(description="of the run")
+    samples_per_s: Quantity = Field(description="measured, over all devices")
+    error: float = Field(description="expected / measured - 1; of the bound where nothing is expected")
+    differences: tuple[str, ...] = Field(default=(), description="in what the two are not alike")
+
+
+class Forecast(Section):
+    """How fast a training step that nobody ran would be; no rates where it doesn't fit.
+
+    `throughput` holds the expected rate and its interval, where there is a calibration for the basis.
+    """
+
+    target: str = Field(description="as the user names the slice")
+    explanation: str = Field(description="the target in chips and devices")
+    topology: str = Field(description="the target as its compiler names it")
+    devices_per_chip: Annotated[int, Field(ge=1, le=_MOST)] = Field(
+        description="JAX devices that a chip shows"
+    )
+    basis: Literal["compiled program", "traced program"] = Field(
+        description="compiled by the target's compiler; or traced only, which gives a bound and no more"
+    )
+    calibration: str | None = Field(
+        default=None,
+        description="which published figures the expected rate rests on, and how well it met them",
+    )
+    bound_samples_per_s: Quantity | None = Field(
+        default=None, description="over all devices; FLOPs and bytes at published rates alone"
+    )
+    compiler_samples_per_s: Quantity | None = Field(
+        default=None, description="over all devices; by the compiler's own estimates, before calibration"
+    )
+    unestimated_fraction: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the forecast step that rests on FLOPs and bytes alone",
+    )
+    limits: tuple[ForecastPart, ...] = Field(default=(), description="what bounds the step, longest first")
+    operations: tuple[ForecastPart, ...] = Field(default=(), description="the longest places, longest first")
+    unknown: tuple[str, ...] = Field(
+        default=(), description="what could not be told: the step takes longer by that"
+    )
+    beside: Beside | None = Field(
+        default=None, description="a run of the same configuration on the real chip"
+    )
+
+
 class Result(Section):
     """One run. Sections that never came to exist are None."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     kind: Literal["measured", "forecast", "probe"]
     status: Literal["ok", "oom", "interrupted", "failed", "invalid"]
     status_reason: str | None = Field(default=None, description="why it is not ok")
@@ -405,6 +464,7 @@ class Result(Section):
     comparisons: tuple[Comparison, ...] = Field(default=(), description="nearest first")
     reproduction: Reproduction | None = Field(default=None, description="with reproduce=ID only")
     trace: Trace | None = Field(default=None, description="with trace=true only")
+    forecast: Forecast | None = Field(default=None, description="of kind forecast only")
     warnings: tuple[str, ...] = Field(default=(), description='"<field>: <reason>" for each unknown field')
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from trainbench.data.spec import ArraySpec
 from trainbench.measure.flops import FlopCount, walk
@@ -66,16 +67,25 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def compile_function(
+@dataclass(frozen=True)
+class Lowered:
+    """A traced and lowered function that is not compiled yet."""
+
+    stage: jax.stages.Lowered
+    trace_s: float
+    lower_s: float
+    flops: FlopCount
+
+
+def lower_function(
     function: Callable[..., Any],
     *abstract: Any,
     donate: tuple[int, ...] = (),
     out_shardings: Any = None,
     matmul_precision: str | None = None,
-    compiler_options: Mapping[str, str] | None = None,
     on_phase: Callable[[str], None] | None = None,
-) -> Executable:
-    """Trace, lower and compile `function` for abstract arguments.
+) -> Lowered:
+    """Trace and lower `function` for abstract arguments, whose shardings name the devices.
 
     Raises:
       UnusableDonation: a donated argument cannot be reused for an output, so memory would silently double.
@@ -88,25 +98,55 @@ def compile_function(
         traced = jitted.trace(*abstract)
         traced_at = time.perf_counter()
         say("lowering")
-        lowered = _lower(traced)
+        stage = _lower(traced)
         lowered_at = time.perf_counter()
-        say("compiling")
-        with counting_compilations() as seen:
-            compiled = lowered.compile(compiler_options=dict(compiler_options or {}) or None)
-        compiled_at = time.perf_counter()
+    return Lowered(stage, traced_at - started, lowered_at - traced_at, walk(traced.jaxpr))
+
+
+def compile_lowered(
+    lowered: Lowered,
+    compiler_options: Mapping[str, str] | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> Executable:
+    """The executable of a lowered function."""
+    (on_phase or _silent)("compiling")
+    started = time.perf_counter()
+    with counting_compilations() as seen:
+        compiled = lowered.stage.compile(compiler_options=dict(compiler_options or {}) or None)
+    compile_s = time.perf_counter() - started
     cost = compiled.cost_analysis() or {}
-    memory = compiled.memory_analysis()
     return Executable(
         call=compiled,
-        trace_s=traced_at - started,
-        lower_s=lowered_at - traced_at,
-        compile_s=compiled_at - lowered_at,
+        trace_s=lowered.trace_s,
+        lower_s=lowered.lower_s,
+        compile_s=compile_s,
         cache=seen.cache or "off",
-        flops=walk(traced.jaxpr),
+        flops=lowered.flops,
         xla_flops=_positive(cost.get("flops")),
         xla_bytes=_positive(cost.get("bytes accessed")),
-        peak_bytes=_program_bytes(memory),
+        peak_bytes=_program_bytes(compiled.memory_analysis()),
     )
+
+
+def compile_function(
+    function: Callable[..., Any],
+    *abstract: Any,
+    donate: tuple[int, ...] = (),
+    out_shardings: Any = None,
+    matmul_precision: str | None = None,
+    compiler_options: Mapping[str, str] | None = None,
+    on_phase: Callable[[str], None] | None = None,
+) -> Executable:
+    """Trace, lower and compile `function` for abstract arguments; raises as `lower_function` does."""
+    lowered = lower_function(
+        function,
+        *abstract,
+        donate=donate,
+        out_shardings=out_shardings,
+        matmul_precision=matmul_precision,
+        on_phase=on_phase,
+    )
+    return compile_lowered(lowered, compiler_options, on_phase)
 
 
 def _lower(traced: Any) -> Any:
@@ -128,7 +168,7 @@ def placed(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
 
 
 def abstract_batch(
-    spec: Mapping[str, ArraySpec], sharding: jax.sharding.Sharding, stacked: int | None
+    spec: Mapping[str, ArraySpec], sharding: jax.sharding.Sharding | None, stacked: int | None
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """The abstract arrays of a batch; with `stacked`, that many batches along a new leading axis."""
     leading = () if stacked is None else (stacked,)
@@ -143,10 +183,12 @@ def nbytes(abstract: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
 
 
-def accepted(options: Mapping[str, str]) -> bool:
-    """Whether this jaxlib's compiler knows these options."""
+def accepted(options: Mapping[str, str], device: Any = None) -> bool:
+    """Whether the compiler for `device`, by default the one that JAX uses, knows these options."""
+    placement = None if device is None else jax.sharding.SingleDeviceSharding(device)
+    scalar = jax.ShapeDtypeStruct((), jnp.float32, sharding=placement)
     try:
-        jax.jit(_identity, compiler_options=dict(options)).lower(0.0).compile()
+        jax.jit(_identity, compiler_options=dict(options)).lower(scalar).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

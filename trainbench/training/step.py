@@ -10,18 +10,26 @@ from flax import nnx
 from trainbench.training.state import Arrays, Structure, TrainState
 from trainbench.training.task import Batch, Metrics, Score, Task
 
+# JAX's own generator: counter-based, the same bits on every platform.
+THREEFRY = "threefry2x32"
+
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 # (params, statistics, batch, key) -> (gradients, statistics afterwards, metrics)
 GradientFunction = Callable[[Arrays, Arrays, Batch, jax.Array], tuple[Arrays, Arrays, Metrics]]
 
 
 def make_step(
-    task: Task, structure: Structure, optimizer: optax.GradientTransformation, accumulation: int = 1
+    task: Task,
+    structure: Structure,
+    optimizer: optax.GradientTransformation,
+    accumulation: int = 1,
+    prng: str = THREEFRY,
 ) -> StepFunction:
     """The training step of `task`; forward, backward, optimizer update.
 
     Args:
       accumulation: micro-batches of a step, one after the other; the batch holds the samples of all.
+      prng: the random bit generator of dropout, by JAX's name.
     """
 
     def loss_of(
@@ -41,7 +49,7 @@ def make_step(
     gradients_of = accumulate(of_one_batch, accumulation)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        key = jax.random.fold_in(key_of(state.rng, prng), state.step)
         gradients, statistics, metrics = gradients_of(state.params, state.statistics, batch, key)
         with jax.named_scope("optimizer"):
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
@@ -49,6 +57,14 @@ def make_step(
         return TrainState(params, statistics, optimizer_state, state.step + 1, state.rng), metrics
 
     return step
+
+
+def key_of(words: jax.Array, prng: str) -> jax.Array:
+    """The key of a generator from the two 32-bit words that the state holds, whichever generator it is.
+
+    "rbg" has keys of four words, and repeats a seed of two in the same way.
+    """
+    return jax.random.wrap_key_data(words if prng == THREEFRY else jnp.tile(words, 2), impl=prng)
 
 
 def accumulate(gradients_of: GradientFunction, micro_batches: int) -> GradientFunction:

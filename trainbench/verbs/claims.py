@@ -16,6 +16,7 @@ from trainbench.reference.figure import Figure
 from trainbench.reference.found import Tables
 from trainbench.report import claims as report
 from trainbench.report import claims_html
+from trainbench.report.numbers import plus_minus
 from trainbench.results import store
 from trainbench.results.collect import collect
 from trainbench.results.record import Result
@@ -27,7 +28,6 @@ _NOT_IN_A_RESULT: dict[str, Any] = {
     "includes_evaluation": False,
     "source_path": "",
     "source_commit": "",
-    "note": "",
 }
 _FIX = "python -m trainbench claims [ID] [--results PATH...] [--markdown FILE] [--html FILE] [--json]"
 
@@ -190,6 +190,8 @@ def _unusable(result: Result) -> str:
         return "a probe trains no model"
     if result.status != "ok":
         return f"its status is {result.status}"
+    if result.forecast and result.throughput is None:
+        return "it is a bound, and expects no samples/s"
     known = result.workload and result.hardware and _rate(result)
     return "" if known else "it has no samples/s"
 
@@ -228,7 +230,7 @@ def _figure(result: Result, file: Path) -> Figure:
     accelerator = vocabulary.ACCELERATOR_OF_CHIP[hardware.chip]
     masked = work.task == vocabulary.MASKED_LANGUAGE_MODEL
     return Figure(
-        id=str(file),
+        id=str(file) if result.kind == "measured" else f"{file} ({result.kind})",
         name=work.model,
         published_model=work.model,
         model_variant="v1.5" if work.model.startswith("resnet") else "",
@@ -257,5 +259,13 @@ def _figure(result: Result, file: Path) -> Figure:
         derivation=result.kind,
         repository=str(file),
         date=result.created_utc.date().isoformat(),
+        note=_sureness(result),
         **_NOT_IN_A_RESULT,
     )
+
+
+def _sureness(result: Result) -> str:
+    """The interval of a forecast's rate, which is wide; empty for a measurement."""
+    speed = result.throughput
+    ends = speed.samples_per_s_ci95 if speed else None
+    return plus_minus(speed.samples_per_s, ends) if speed and ends and result.forecast else ""

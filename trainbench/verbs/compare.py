@@ -16,7 +16,8 @@ from trainbench.results import compare_gate, store
 from trainbench.results.collect import Collection, Loaded, collect
 from trainbench.results.compare_environment import settings
 from trainbench.results.compare_metrics import COMPILE_THRESHOLD, THRESHOLD
-from trainbench.results.compare_pairs import Pair, Pairing, pair, work_of
+from trainbench.results.compare_pairing import pair
+from trainbench.results.compare_pairs import Pair, Pairing, work_of
 from trainbench.results.compare_statistics import FALSE_ALARMS, POWER, Difference, rounds_needed
 from trainbench.verbs.options import Parser, path
 
@@ -60,6 +61,8 @@ which holds the truth in {1 - FALSE_ALARMS:.0%} of cases over all pairs together
                      paired by round (Student's t). Three a side see less than --ab with its usual rounds.
                      For one run against several it is assumed that both sides scatter alike.
   compiled memory    is the same each time: any change above the threshold counts
+  forecasts          are shown beside forecasts and measurements, and never judged; the interval of such a
+                     ratio is by the ends of both
   compile time, allocator's peak: from several runs only (compile time: without the cache)
 "could not have seen a change below x %": a change of x % would have been declared with {POWER:.0%} chance
 (one run a side: from 20 blocks on).

@@ -1,31 +1,33 @@
 """`python -m trainbench rerun`: run again what a result file describes, and compare."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trainbench.errors import ExitCode, UserError
 from trainbench.hardware import machine
-from trainbench.results import compare_environment, store
+from trainbench.results import compare_environment, single, store
 from trainbench.results.collect import Loaded, collect, printable
 from trainbench.results.compare_pairs import Pair, Side, settled
 from trainbench.results.record import Result
 from trainbench.verbs import compare
 from trainbench.verbs.options import Parser, path
 
-_FIX = "python -m trainbench rerun RESULT [KEY=VALUE ...]"
+_COMMAND = "python -m trainbench rerun "
+_FIX = f"{_COMMAND}RESULT [KEY=VALUE ...]"
 _OPTIONS = "RESULT, KEY=VALUE, --print, --threshold, --strict, --json, --markdown"
-_SHOWN = 3
 _DIRECTORY_KEY = "hydra.run.dir"
+_VERB = ("forecast",)
 
 HELP = """\
 python -m trainbench rerun RESULT [KEY=VALUE ...] [--print] [--threshold 2%] [--strict] [...]
 
 Run again what a result file describes, and compare. What was left to the program then (batch size, steps,
-input, ...) is fixed at what it chose. Exit code as of `compare`: 1 for a regression.
+input, ...) is fixed at what it chose. Exit code as of `compare`: 1 for a regression. What was forecast is
+forecast again; two forecasts are shown side by side and never judged.
 
   RESULT             a result file, or the directory that holds result.json
   KEY=VALUE          changes something; hydra.run.dir=DIR says where the result goes (outputs/rerun/DATE/TIME)
@@ -53,9 +55,12 @@ def show(arguments: list[str]) -> int:
     asked = compare.output(options)
     loaded = _read(options.result)
     overrides = command(loaded.result, options.overrides)
+    is_forecast = loaded.result.kind == "forecast"
     if options.print:
-        print(shlex.join(["python", "-m", "trainbench", *overrides]))
+        print(shlex.join(["python", "-m", "trainbench", *_VERB * is_forecast, *overrides]))
         return ExitCode.OK
+    if is_forecast:
+        return _forecast(loaded, overrides, asked)
     _check(overrides)
     _tell(loaded, overrides)
     return _run(loaded, overrides, asked)
@@ -72,8 +77,9 @@ def command(result: Result, changes: Sequence[str] = ()) -> list[str]:
 
     changed = [override.lstrip("+~").partition("=")[0] for override in changes]
     changed = ["price_per_hour" if key == "price" else key for key in changed]
-    kept = [override for override in recompose.overrides(settled(result)) if not _named(override, changed)]
-    return [*kept, *changes]
+    target = [f"target={result.forecast.target}"] if result.forecast else []
+    kept = [*target, *recompose.overrides(settled(result))]
+    return [*(override for override in kept if not _named(override, changed)), *changes]
 
 
 def _check(overrides: Sequence[str]) -> None:
@@ -95,35 +101,14 @@ def _named(override: str, changed: Sequence[str]) -> bool:
 
 
 def _read(file: Path) -> Loaded:
-    _check_holds_one(file)
-    result = store.read(file)
-    if result.kind != "measured":
-        raise UserError(
-            f"{file} is a {result.kind}, which ran no benchmark here",
-            allowed="the result of a measured run",
-            fix=_FIX,
-        )
-    if not result.config:
-        raise UserError(
-            f"{file} does not say how it was configured",
-            allowed="a result with its configuration",
-            fix=f"repeat its command: {printable(result.command)}",
-        )
-    return Loaded(file / store.RESULT_FILE if file.is_dir() else file, result)
+    """The measured run, or the forecast, that is to be repeated.
 
-
-def _check_holds_one(directory: Path) -> None:
-    """None; UserError for a directory that has no result itself, but others below it."""
-    if not os.path.isdir(directory) or (directory / store.RESULT_FILE).exists():
-        return
-    found = [str(loaded.file) for loaded in collect([directory]).loaded]
-    if found:
-        more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise UserError(
-            printable(f"{directory} has no {store.RESULT_FILE} of its own"),
-            allowed=printable(f"below it: {', '.join(found[:_SHOWN])}{more}"),
-            fix=printable(f"python -m trainbench rerun {shlex.quote(found[0])}"),
-        )
+    Raises:
+      UserError: it is neither, or does not say how it was configured.
+    """
+    loaded = single.read(file, _COMMAND)
+    about = loaded.result.forecast
+    return loaded if about and loaded.result.config else single.read_run(file, _COMMAND)
 
 
 def _tell(loaded: Loaded, overrides: Sequence[str]) -> None:
@@ -150,6 +135,21 @@ def _run(loaded: Loaded, overrides: Sequence[str], asked: compare.Output) -> int
     code = compare.deliver([Pair(Side((loaded,)), new)], asked)
     print(f"the new result is in {directory}", file=sys.stderr)
     return ExitCode.INTERRUPTED if outcome.interrupted else code
+
+
+def _forecast(loaded: Loaded, overrides: Sequence[str], asked: compare.Output) -> int:
+    """The exit code of the comparison of a forecast with itself, made again."""
+    from trainbench.verbs import forecast
+
+    _tell(loaded, [*_VERB, *overrides])
+    directory, rest = _directory(overrides)
+    started = datetime.now(UTC)
+    # What is asked for is the comparison.
+    with redirect_stdout(sys.stderr):
+        forecast.show([*rest, "--dir", str(directory)])
+    # Where the user names the directory, there may be earlier results.
+    new = [one for one in collect([directory]).loaded if one.result.created_utc >= started]
+    return compare.deliver([Pair(Side((loaded,)), Side((one,))) for one in new], asked)
 
 
 def _directory(overrides: Sequence[str]) -> tuple[Path, list[str]]:

@@ -26,7 +26,10 @@ SHAPES = (
 MOST_SERIES = len(COLOURS)
 MOST_LINES = 40
 
-FORECASTS = "Forecasts are no measurements: their lines are dashed, their points pale."
+FORECASTS = (
+    "Forecasts are no measurements: their lines are dashed, their points pale, and their intervals those of "
+    "the calibration."
+)
 
 _KINDS = ("measured", "forecast")
 _TEXT = "currentColor"

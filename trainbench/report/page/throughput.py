@@ -93,7 +93,7 @@ def _chart(unit: str, drawn: Sequence[Series], rates: Sequence[float]) -> Any:
     base = altair.Chart(chart.table(rows)).encode(x=x, color=colour)
     layers = [
         base.mark_line(strokeWidth=1.5, opacity=0.6).encode(y=y, strokeDash=chart.dashes()),
-        base.mark_rule(strokeWidth=2).encode(y=altair.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(strokeWidth=2).encode(y=altair.Y("low:Q"), y2="high:Q", opacity=chart.opacities()),
         *_points(rows, names, x, y, _tooltip(unit)),
         *marks.words(drawn, x, y),
     ]

@@ -1,0 +1,1 @@
+"""What a compiler says about an accelerator that isn't here, and the time model over what it says."""

@@ -1,0 +1,1 @@
+"""Forecasts: bounds where nothing is compiled."""

@@ -1,0 +1,1 @@
+"""Forecasts: what a compiled program says of its operations."""

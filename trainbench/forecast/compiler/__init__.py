@@ -1,0 +1,1 @@
+"""Forecasts: the compilers of absent accelerators, and what they are asked."""

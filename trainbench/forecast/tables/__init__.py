@@ -1,0 +1,1 @@
+"""Forecasts: the tables of them in the documents."""
