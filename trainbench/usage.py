@@ -49,7 +49,7 @@ EXAMPLES = (
     "python -m trainbench report multirun",
     "python -m trainbench compare results outputs",
     "python -m trainbench rerun outputs/DATE/TIME",
-    "python -m trainbench forecast target=v6e-1 model=resnet50 batch_size=256",
+    "python -m trainbench forecast target=v6e-1 model=vit_b16 batch_size=128",
     "python -m trainbench references model=resnet50 accelerator=A100,H100 precision=16-bit",
 )
 

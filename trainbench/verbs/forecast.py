@@ -18,7 +18,7 @@ from trainbench.verbs.options import Parser, path
 if TYPE_CHECKING:
     from trainbench.forecast.result import Asked
 
-_FIX = "python -m trainbench forecast target=v6e-1 model=resnet50"
+_FIX = "python -m trainbench forecast target=v5e-1 model=resnet50"
 _OPTIONS = "target=NAME[,NAME ...], reproduce=ID, beside=RESULT, KEY=VALUE, --dir DIR"
 _DIRECTORY_KEY = "hydra.run.dir"
 
@@ -55,9 +55,9 @@ Compiling takes seconds for a small model and minutes for a large one; what was 
 Exit code 3 where one target was asked for and the step doesn't fit; 1 where a forecast failed, also that of
 one target among several that can't have what was asked for.
 
-  python -m trainbench forecast target=v6e-1 model=resnet50 precision=bf16 batch_size=256
+  python -m trainbench forecast target=v5e-1 model=resnet50 precision=bf16 batch_size=256
   python -m trainbench forecast target=v3-1,v4-1,v5e-1 model=bert_base
-  python -m trainbench forecast reproduce=bert-large-tpu-v4-x16-bf16-s512-tensorflow
+  python -m trainbench forecast reproduce=resnet-50-tpu-v3-x8-bf16-r224-jax-flax-2
   python -m trainbench forecast beside=outputs/2026-01-02/03-04-05-678901"""
 
 
