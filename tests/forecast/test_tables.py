@@ -266,7 +266,7 @@ def test_an_earlier_forecast_is_not_taken_for_one_that_was_not_made(monkeypatch,
     Process(monkeypatch, ExitCode.USER_ERROR)
     with pytest.raises(UserError, match="no forecast was made") as raised:
         commands.run("v6e-1", ["model=resnet50"], tmp_path)
-    assert raised.value.fix == "python -m trainbench forecast target=v5e-1 model=resnet50"
+    assert raised.value.fix == "python -m trainbench forecast target=v6e-1 model=resnet50"
     Process(monkeypatch, ExitCode.INTERRUPTED)
     with pytest.raises(KeyboardInterrupt):
         commands.run("v6e-1", ["model=resnet50"], tmp_path)
