@@ -51,7 +51,7 @@ def test_a_compiler_that_refuses_says_that_it_does_not_fit(fits, monkeypatch):
     def refuse(*arguments, **options):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
 
-    monkeypatch.setattr(run.aot, "compile_function", refuse)
+    monkeypatch.setattr(run.aot, "compile_lowered", refuse)
     code, output, _ = fits("batch_size=4", "--json")
     fit = json.loads(output)
     assert code == 3
