@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from trainbench import reproduce
 from trainbench.config import Request
@@ -20,11 +21,8 @@ CHART_FILES = ("published.png", "published.svg")
 _ROWS, _OWN_ROWS = 16, 5
 
 
-def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput | None) -> RunFacts:
-    """The conditions of a run, and its rate if it came to one, as `match` compares them."""
-    devices, config = parts.devices, parts.config
-    assert devices is not None
-    assert config is not None
+def conditions(workload: record.Workload, num_chips: int, **others: Any) -> RunFacts:
+    """The conditions of a workload on so many chips, with what else `RunFacts` is told."""
     return RunFacts(
         model=workload.model,
         task=workload.task,
@@ -34,12 +32,24 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
         batch_size=workload.batch_size,
         gradient_accumulation=workload.gradient_accumulation,
         optimizer=workload.optimizer,
-        num_chips=_chips(parts),
+        dataset=workload.data,
+        num_chips=num_chips,
+        **others,
+    )
+
+
+def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput | None) -> RunFacts:
+    """The conditions of a run, and its rate if it came to one, as `match` compares them."""
+    devices, config = parts.devices, parts.config
+    assert devices is not None
+    assert config is not None
+    return conditions(
+        workload,
+        _chips(parts),
         samples_per_s_per_chip=speed.samples_per_s / _chips(parts) if speed else None,
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
         data="real" if config.input in ("real", "all") else "synthetic",
-        dataset=workload.data,
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
     )
 

@@ -176,14 +176,14 @@ def test_several_steps_in_one_call_accumulate_each():
 def compiled_for(devices, work):
     mesh = parallel.data_mesh(jax.devices()[:devices])
     replicated, split = parallel.replicated(mesh), parallel.batch_sharding(mesh, stacked=False)
-    executable = aot.compile_function(
+    lowered = aot.lower_function(
         work.step,
         aot.placed(work.abstract_state, replicated),
         aot.abstract_batch(work.spec, split, None),
         donate=(0,),
         out_shardings=(replicated, replicated),
     )
-    return executable, replicated, split
+    return aot.compile_lowered(lowered), replicated, split
 
 
 @pytest.mark.parametrize("model", ["bert_tiny", "resnet_tiny"])

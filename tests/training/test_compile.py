@@ -29,6 +29,11 @@ def own_cache(cache_settings, tmp_path, monkeypatch):
     return tmp_path
 
 
+def compiled(function, *abstract, donate=(), on_phase=None):
+    lowered = aot.lower_function(function, *abstract, donate=donate, on_phase=on_phase)
+    return aot.compile_lowered(lowered, on_phase=on_phase)
+
+
 def add(state, batch):
     return state + batch.sum(), batch.mean()
 
@@ -37,32 +42,32 @@ STATE, BATCH = jax.ShapeDtypeStruct((8,), jnp.float32), jax.ShapeDtypeStruct((4,
 
 
 def test_second_compilation_is_a_hit(own_cache):
-    assert aot.compile_function(add, STATE, BATCH, donate=(0,)).cache == "miss"
+    assert compiled(add, STATE, BATCH, donate=(0,)).cache == "miss"
     assert any((own_cache / "xla").iterdir())
     jax.clear_caches()
-    assert aot.compile_function(add, STATE, BATCH, donate=(0,)).cache == "hit"
+    assert compiled(add, STATE, BATCH, donate=(0,)).cache == "hit"
 
 
 def test_cache_off_is_said(cache_settings):
     jax.config.update("jax_compilation_cache_dir", None)
-    assert aot.compile_function(add, STATE, BATCH).cache == "off"
+    assert compiled(add, STATE, BATCH).cache == "off"
 
 
 def test_stages_are_timed_apart_and_announced_in_order():
     phases = []
-    executable = aot.compile_function(add, STATE, BATCH, on_phase=phases.append)
+    executable = compiled(add, STATE, BATCH, on_phase=phases.append)
     assert phases == ["tracing", "lowering", "compiling"]
     assert min(executable.trace_s, executable.lower_s, executable.compile_s) > 0
 
 
 def test_executable_refuses_another_shape_instead_of_compiling_again():
-    executable = aot.compile_function(add, STATE, BATCH)
+    executable = compiled(add, STATE, BATCH)
     with pytest.raises(TypeError):
         executable.call(jnp.zeros(8), jnp.zeros(5))
 
 
 def test_state_is_donated():
-    executable = aot.compile_function(add, STATE, BATCH, donate=(0,))
+    executable = compiled(add, STATE, BATCH, donate=(0,))
     state = jnp.zeros(8)
     executable.call(state, jnp.ones(4))
     assert state.is_deleted()
@@ -73,7 +78,7 @@ def test_a_donation_that_cannot_be_used_is_an_error():
         return state[:3] + batch.sum()
 
     with pytest.raises(aot.UnusableDonation, match="donated"):
-        aot.compile_function(shrink, STATE, BATCH, donate=(0,))
+        compiled(shrink, STATE, BATCH, donate=(0,))
 
 
 def test_memory_and_cost_are_read():
@@ -81,7 +86,7 @@ def test_memory_and_cost_are_read():
         return a @ b
 
     square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
-    executable = aot.compile_function(product, square, square)
+    executable = compiled(product, square, square)
     assert executable.flops.total == 2 * 64**3
     assert executable.xla_flops == pytest.approx(2 * 64**3, rel=0.05)
     assert executable.peak_bytes >= 3 * 64 * 64 * 4

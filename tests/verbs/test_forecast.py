@@ -58,7 +58,7 @@ def test_one_target_is_summed_up_in_plain_lines_and_kept(compiler, capsys):
     assert lines["compiler"].endswith("by its own estimates of the operations, taken at their word")
     assert "published figure" in lines["rests on"]
     assert {"limits", "operations", "compile", "published"} <= lines.keys()
-    assert "the estimate is" in said
+    assert "expected is" in said
     assert lines["result"] == "out/v3-1/result.json"
     assert lines["compile"].startswith("14.0 s (trace 1.00 s, lower 500 ms, compile 12.5 s) · cache miss")
 

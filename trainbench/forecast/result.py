@@ -272,22 +272,14 @@ def _comparisons(
 
 
 def _run_facts(build: Build | Traced, speed: record.Throughput | None) -> RunFacts:
-    work, target = build.facts.workload, build.target
+    target = build.target
     here = target.platform == "cpu"
-    return RunFacts(
-        model=work.model,
-        task=work.task,
-        image_size=work.image_size,
-        sequence_length=work.sequence_length,
-        precision=work.precision,
-        batch_size=work.batch_size,
-        gradient_accumulation=work.gradient_accumulation,
-        optimizer=work.optimizer,
-        num_chips=target.chips,
+    return published.conditions(
+        build.facts.workload,
+        target.chips,
         samples_per_s_per_chip=speed.samples_per_s_per_chip if speed else None,
         chip_id=None if here else target.chip,
         accelerator="CPU" if here else chips.by_id(target.chip).name,
-        dataset=work.data,
         devices_per_chip=target.devices_per_chip,
     )
 

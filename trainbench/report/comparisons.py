@@ -24,7 +24,7 @@ def published(result: Result, most: int) -> list[str]:
     unit = facts.unit(result)
     found = result.comparisons
     in_full = found if len(found) <= most else found[: max(1, most - 1)]
-    whose = "here" if facts.measured(result) else "the estimate is"
+    whose = "here" if facts.measured(result) else "expected is"
     lines = [_comparison(figure, unit, whose) for figure in in_full]
     others = found[len(in_full) :]
     return lines if not others or most < 2 else [*lines, _others(others)]

@@ -128,27 +128,6 @@ def compile_lowered(
     )
 
 
-def compile_function(
-    function: Callable[..., Any],
-    *abstract: Any,
-    donate: tuple[int, ...] = (),
-    out_shardings: Any = None,
-    matmul_precision: str | None = None,
-    compiler_options: Mapping[str, str] | None = None,
-    on_phase: Callable[[str], None] | None = None,
-) -> Executable:
-    """Trace, lower and compile `function` for abstract arguments; raises as `lower_function` does."""
-    lowered = lower_function(
-        function,
-        *abstract,
-        donate=donate,
-        out_shardings=out_shardings,
-        matmul_precision=matmul_precision,
-        on_phase=on_phase,
-    )
-    return compile_lowered(lowered, compiler_options, on_phase)
-
-
 def _lower(traced: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Some donated buffers were not usable")

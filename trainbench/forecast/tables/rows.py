@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from trainbench import published
 from trainbench.errors import UserError, first_line
 from trainbench.forecast.targets import Target, find
 from trainbench.forecast.timing.limits import COLLECTIVES
 from trainbench.reference import match
-from trainbench.reference.differences import RunFacts
 from trainbench.reference.figure import Figure
 from trainbench.results import forecast_rate
 from trainbench.results.record import Result, Section, Workload
@@ -106,19 +106,8 @@ def row(result: Result, command: str, figures: Iterable[Figure] = ()) -> Row:
 
 def nearest(work: Workload, target: Target, figures: Iterable[Figure]) -> match.Comparison | None:
     """The figure of the target's chip whose conditions are nearest to the work on that target."""
-    run = RunFacts(
-        model=work.model,
-        task=work.task,
-        image_size=work.image_size,
-        sequence_length=work.sequence_length,
-        precision=work.precision,
-        batch_size=work.batch_size,
-        gradient_accumulation=work.gradient_accumulation,
-        optimizer=work.optimizer,
-        num_chips=target.chips,
-        chip_id=target.chip,
-        dataset=work.data,
-        devices_per_chip=target.devices_per_chip,
+    run = published.conditions(
+        work, target.chips, chip_id=target.chip, devices_per_chip=target.devices_per_chip
     )
     found = match.compare(run, [figure for figure in figures if figure.chip == target.chip], limit=1)
     return found[0] if found else None
