@@ -1,9 +1,10 @@
 """Optional packages: what to type when one is missing."""
 
-import re
 import shlex
 import sys
 from importlib import metadata
+
+from packaging.requirements import Requirement
 
 
 def install(extra: str) -> str:
@@ -12,19 +13,27 @@ def install(extra: str) -> str:
     They are named one by one: `pip install "trainbench[...]"` would depend on where pip finds a trainbench.
     Where the installed trainbench is older than the extra, as after `git pull`, it is to be installed again.
     """
-    marked = (text.partition(";") for text in metadata.requires("trainbench") or ())
-    named = [name for name, _, marker in marked if f'extra == "{extra}"' in marker.replace("'", '"')]
+    known = (Requirement(text) for text in metadata.requires("trainbench") or ())
+    named = [
+        _without_marker(one)
+        for one in known
+        if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""})
+    ]
     if not named:
         return (
             f"{shlex.join([sys.executable, '-m', 'pip', 'install', '-e', f'.[{extra}]'])} (in the checkout)"
         )
-    return shlex.join([sys.executable, "-m", "pip", "install", *(_without_version(name) for name in named)])
+    return shlex.join([sys.executable, "-m", "pip", "install", *named])
 
 
-def _without_version(requirement: str) -> str:
-    """The package of a requirement with its own extras.
+def _without_marker(requirement: Requirement) -> str:
+    """The package with its own extras; with versions where the newest is not meant.
 
-    >>> _without_version("jax[cuda13]>=0.10"), _without_version("tokenizers >=0.21")
-    ('jax[cuda13]', 'tokenizers')
+    >>> _without_marker(Requirement("jax[cuda13]>=0.10; extra == 'cuda'"))
+    'jax[cuda13]'
+    >>> _without_marker(Requirement("libtpu>=0.0.43,<0.0.46"))
+    'libtpu<0.0.46,>=0.0.43'
     """
-    return re.split(r"[^\w.,\[\]-]", requirement.strip(), maxsplit=1)[0]
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    newest = all(one.operator in (">", ">=") for one in requirement.specifier)
+    return f"{requirement.name}{extras}{'' if newest else requirement.specifier}"

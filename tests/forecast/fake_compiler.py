@@ -15,7 +15,9 @@ def main():
     request = Request.model_validate_json(sys.stdin.buffer.readline())
     child.begin()
     tree = request.tree
-    Path(os.environ[LOG]).write_text("a warning\nlast words\n")
+    Path(os.environ[LOG]).write_text(
+        "a warning\nE1 2 3 coredump_hook.cc:405] RAW: Sending fingerprint\nlast words\n"
+    )
     match tree["does"]:
         case "die":
             os.kill(os.getpid(), signal.SIGFPE)

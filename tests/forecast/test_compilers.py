@@ -7,6 +7,8 @@ import pytest
 from trainbench.forecast.compiler import compilers
 from trainbench.forecast.targets import find
 
+LIBTPU = "'libtpu<0.0.46,>=0.0.43.2'" if sys.version_info < (3, 12) else "'jax[tpu]'"
+
 
 @pytest.fixture
 def installed(monkeypatch):
@@ -19,7 +21,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "module", "extra", "package"),
     [
-        ("v6e-1", "libtpu", "forecast", "'jax[tpu]'"),
+        ("v6e-1", "libtpu", "forecast", LIBTPU),
         ("h100-8", "jax_plugins.xla_cuda13", "forecast-gpu", "'jax[cuda13]'"),
     ],
 )

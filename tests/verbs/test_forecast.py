@@ -25,6 +25,7 @@ def compiler(monkeypatch, tmp_path):
     monkeypatch.setattr(compilers, "missing", lambda target: None)
     fake = Compiler()
     monkeypatch.setattr(build, "built", fake)
+    monkeypatch.setattr(build, "largest", fake.largest)
     return fake
 
 
@@ -35,6 +36,7 @@ def lines_of(said):
 class Compiler:
     def __init__(self):
         self.outcomes, self.asked = {}, []
+        self.search = outcomes.too_large()
 
     def __call__(self, tree, target):
         self.asked.append((target.name, tree["model"]["name"], tree["batch_size"]))
@@ -44,6 +46,12 @@ class Compiler:
         sample = {"tpu-v3": "resnet_v3", "tpu-v5e": "resnet_v5e", "tpu-v4": "vit_v4"}
         found = outcomes.sampled(sample.get(target.chip, "matmul_v6e"), target.name)
         return build.Build(target, found.facts, outcome) if outcome else found
+
+    def largest(self, tree, target):
+        if isinstance(self.search, BaseException):
+            raise self.search
+        found = outcomes.sampled("resnet_v3", target.name)
+        return found if self.search is None else build.Build(target, found.facts, self.search)
 
 
 def test_one_target_is_summed_up_in_plain_lines_and_kept(compiler, capsys):
@@ -99,6 +107,30 @@ def test_what_does_not_fit_says_by_how_much_and_what_to_type(compiler, capsys):
     assert "batch_size=auto finds the largest batch that fits" in said
     assert len(said.splitlines()) < 12
     assert store.read(forecast.Path("out/v6e-1")).status == "oom"
+
+
+def test_what_does_not_fit_says_which_batch_does(compiler, capsys):
+    compiler.outcomes["v6e-1"], compiler.search = outcomes.too_large(), None
+    fits = outcomes.sampled("resnet_v3", "v6e-1").facts.workload.batch_size
+    assert forecast.show(["target=v6e-1", *MODEL, "--dir", "out"]) == ExitCode.OUT_OF_MEMORY
+    said = capsys.readouterr()
+    assert f"the largest batch that does is {fits:,} per device: batch_size={fits}" in said.out
+    assert "Ctrl-C stops only this search" in said.err
+    assert store.read(forecast.Path("out/v6e-1")).memory.largest_batch_size == fits
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), build.CompilerFailed("INTERNAL: no")])
+def test_a_search_that_ends_early_leaves_the_answer_that_was_asked_for(compiler, capsys, ended):
+    compiler.outcomes["v6e-1"], compiler.search = outcomes.too_large(), ended
+    assert forecast.show(["target=v6e-1", *MODEL, "--dir", "out"]) == ExitCode.OUT_OF_MEMORY
+    assert "batch_size=auto finds the largest batch that fits" in capsys.readouterr().out
+    assert store.read(forecast.Path("out/v6e-1")).memory.largest_batch_size is None
+
+
+def test_target_can_be_named_only_once(compiler):
+    with pytest.raises(UserError, match="which") as error:
+        forecast.show(["target=v3-1", "target=v6e-1", *MODEL])
+    assert "target=v3-1,v6e-1" in error.value.fix
 
 
 def test_where_not_even_the_smallest_batch_fits_no_search_is_advised(compiler, capsys):

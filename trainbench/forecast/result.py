@@ -11,7 +11,7 @@ from trainbench.config import Request
 from trainbench.forecast import economy
 from trainbench.forecast.bounds.bound import Bound
 from trainbench.forecast.compiled import hlo
-from trainbench.forecast.compiler.build import Build, Traced
+from trainbench.forecast.compiler.build import Build, Traced, not_compiled
 from trainbench.forecast.compiler.program import Program, TooLarge
 from trainbench.forecast.targets import Target
 from trainbench.forecast.timing import calibration, chip_model, time_model
@@ -27,6 +27,9 @@ from trainbench.training.step import THREEFRY
 from trainbench.work_sections import software_section
 
 NOTHING_RAN = "nothing ran: this is a forecast"
+# A host launches a step in some hundred microseconds; a device that is busy for longer doesn't wait for it.
+# No figure that calibrates forecasts is of steps as short as this.
+SHORT_CALL_S = 1e-3
 NOT_COMPILED = "nothing was compiled"
 
 
@@ -100,6 +103,14 @@ def _times(build: Build, program: Program) -> _Times:
     return _Times(stated, time_model.timed(demands, known.parameters), known)
 
 
+def with_largest(found: record.Result, batch_size: int | None) -> record.Result:
+    """The record of a step that does not fit, with the largest batch that would where it is known."""
+    if batch_size is None or found.memory is None:
+        return found
+    memory = found.memory.model_copy(update={"largest_batch_size": batch_size})
+    return found.model_copy(update={"memory": memory})
+
+
 def _bounded(traced: Traced, asked: Asked) -> record.Result:
     """The record of a step that was only traced."""
     bound, facts = traced.bound, traced.facts
@@ -145,13 +156,16 @@ def _warnings_of_bound(traced: Traced) -> Iterator[str]:
 
 
 def failed(target: Target, reason: str, asked: Asked) -> record.Result:
-    """The record of a step over which the target's compiler broke down."""
+    """The record of a step over which the target's compiler, or the tracing of it, broke down."""
+    about = _target(target)
+    if not_compiled(target) is not None:
+        about = about.model_copy(update={"basis": "traced program"})
     return record.Result(
         kind="forecast",
         status="failed",
         status_reason=reason,
         **_frame(target, asked),
-        forecast=_target(target),
+        forecast=about,
     )
 
 
@@ -245,9 +259,16 @@ def _forecast(build: Build, times: _Times | None, asked: Asked) -> record.Foreca
             else None,
             "limits": tuple(_part(part, steps) for part in limits(best)),
             "operations": tuple(_part(part, steps) for part in top(best)),
-            "unknown": best.unknown,
+            "unknown": _unknown(times),
         }
     )
+
+
+def _unknown(times: _Times) -> tuple[str, ...]:
+    """What the schedule could not tell; and launching, where a call is too short to hide it."""
+    if times.best.expected_s >= SHORT_CALL_S:
+        return times.best.unknown
+    return (*times.best.unknown, "what launching so short a step costs: it is not in the rate")
 
 
 def _target(target: Target) -> record.Forecast:
@@ -295,4 +316,4 @@ def _warnings(times: _Times | None) -> Iterator[str]:
         return
     if times.why_not:
         yield f"throughput: {times.why_not}"
-    yield from (f"forecast: {text}" for text in times.best.unknown)
+    yield from (f"forecast: {text}" for text in _unknown(times))

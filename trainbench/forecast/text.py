@@ -135,9 +135,7 @@ def _fits(result: Result) -> list[str]:
         return []
     needed, has = memory.peak_bytes_compiled, memory.limit_bytes
     if result.status == "oom":
-        searched = result.config.get("batch_size") == "auto"
-        hint = _SMALLEST_BOUND if is_bound(result) else _NOT_EVEN_ONE if searched else _SMALLER
-        return [console.labelled("fits", f"no; {hint}")]
+        return [console.labelled("fits", f"no; {_smaller(result)}")]
     if is_bound(result):
         of = f" of {size(has)}" if has else ""
         return [
@@ -146,6 +144,16 @@ def _fits(result: Result) -> list[str]:
     of = f" of {size(has)}, {percent(needed / has)}" if has and needed is not None else ""
     need = "n/a" if needed is None else f"{size(needed)}{of}"
     return [console.labelled("fits", f"yes: needs {need} of each device, by the compiler")]
+
+
+def _smaller(result: Result) -> str:
+    """What would fit in the place of what doesn't."""
+    largest = result.memory.largest_batch_size if result.memory else None
+    if largest is not None:
+        return f"the largest batch that does is {largest:,} per device: batch_size={largest}"
+    if is_bound(result):
+        return _SMALLEST_BOUND
+    return _NOT_EVEN_ONE if result.config.get("batch_size") == "auto" else _SMALLER
 
 
 def _speed(result: Result, about: Forecast) -> list[str]:

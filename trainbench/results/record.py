@@ -228,6 +228,10 @@ class Memory(Section):
         default=None, description="the compiler's, for the training step"
     )
     limit_bytes: Bytes | None = Field(default=None, description="what the allocator may hand out")
+    largest_batch_size: Count | None = Field(
+        default=None,
+        description="of a forecast step that does not fit: samples per device that would, to within 1/16",
+    )
 
 
 class Power(Section):

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,8 @@ For a CPU the rate follows from its cores, instructions and clock.
                      counts. Several give one table
   reproduce=ID       the conditions of a published figure (python -m trainbench references), on synthetic
                      data, and its target unless another is named; the figure is compared with first
-  batch_size=auto    the largest batch that fits, by compiling a few
+  batch_size=auto    the largest batch that fits, by compiling a few; for one target it is also looked for
+                     where the batch that is asked for doesn't fit
   beside=RESULT      in place of all others: what a run was, forecast for what it ran on, and by how much that
                      misses the run; RESULT is its result.json, or the directory that holds it
   KEY=VALUE          as for a run; python -m trainbench --help has them all
@@ -128,6 +129,13 @@ def _sorted(given: Sequence[str]) -> tuple[list[str], Path | None, list[str]]:
     """
     values: dict[str, str] = {}
     rest = []
+    if len(twice := [one for one in given if one.startswith("target=")]) > 1:
+        joined = ",".join(one.partition("=")[2].strip("[]") for one in twice)
+        raise UserError(
+            f"{' '.join(twice)}: which?",
+            allowed="one target=, with several names in it for a table",
+            fix=f"python -m trainbench forecast target={joined} ...",
+        )
     for override in given:
         key, equals, value = override.partition("=")
         if equals and key in ("target", _DIRECTORY_KEY):
@@ -139,7 +147,8 @@ def _sorted(given: Sequence[str]) -> tuple[list[str], Path | None, list[str]]:
     if not wanted and _reproduced(rest) is None:
         raise UserError(
             "forecast needs a target, the accelerator to compile for",
-            allowed=f"target={', '.join(targets.ONE_CHIP)}, or a slice such as v5e-16 or v6e:4x4",
+            allowed=f"target={', '.join(targets.ONE_CHIP)}, a slice such as v5e-16 or v6e:4x4, "
+            f"{', '.join(f'{gpu}-1' for gpu in targets.GPUS)}, h100-8, ... or cpu",
             fix=_FIX,
         )
     named = values.get(_DIRECTORY_KEY)
@@ -237,7 +246,10 @@ def _forecast(target: Target, asked: "Asked", directory: Path, run: Result | Non
 
     asked = replace(asked, started=datetime.now(UTC))
     try:
-        found = result.assemble(build.built(asked.tree, target), asked)
+        made = build.built(asked.tree, target)
+        found = result.assemble(made, asked)
+        if not several and isinstance(made, build.Build) and made.program is None:
+            found = result.with_largest(found, _largest(asked.tree, target))
     except build.CompilerFailed as error:
         found = result.failed(target, str(error), asked)
     except UserError as error:
@@ -249,6 +261,25 @@ def _forecast(target: Target, asked: "Asked", directory: Path, run: Result | Non
         found = beside.with_run(found, run)
     store.set_aside(directory)
     return Done(found, store.write(found, directory))
+
+
+def _largest(tree: Mapping[str, Any], target: Target) -> int | None:
+    """The largest batch that fits, by compiling; None where none does, or the user stopped the search."""
+    from trainbench.forecast.compiler import build
+    from trainbench.processes import batch_search
+
+    if tree["batch_size"] == batch_search.AUTO:
+        return None
+    print(
+        "it does not fit; looking for the largest batch that does (Ctrl-C stops only this search)",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        found = build.largest(tree, target)
+    except (KeyboardInterrupt, build.CompilerFailed):
+        return None
+    return found.facts.workload.batch_size if found.program else None
 
 
 def _print(done: Sequence[Done], *, several: bool, directory: Path) -> None:

@@ -20,7 +20,7 @@ from trainbench.forecast.bounds import bound, cpu
 from trainbench.forecast.bounds.bound import Bound, Demand
 from trainbench.forecast.compiled import products, work
 from trainbench.forecast.compiler import compiling
-from trainbench.forecast.compiler.messages import Facts, Reply, Request
+from trainbench.forecast.compiler.messages import Reply, Request
 from trainbench.forecast.targets import Target, find
 from trainbench.hardware import machine
 from trainbench.measure import flops
@@ -31,7 +31,7 @@ from trainbench.training import compile as aot
 from trainbench.training.device import Devices
 from trainbench.training.state import parameter_count
 from trainbench.training.step import repeat
-from trainbench.work_sections import autos_section, hardware_section, workload_section
+from trainbench.work_sections import hardware_section
 from trainbench.workload import Workload
 
 # bfloat16 products that make up one of float32, by JAX's precision.
@@ -55,18 +55,8 @@ def traced(request: Request, progress: ProgressLine) -> Reply:
     started = time.perf_counter()
     program = _program(settings, trained)
     trace_s = time.perf_counter() - started
-    task, state = trained.task, trained.abstract_state
-    facts = Facts(
-        workload=workload_section(settings, task, parameter_count(state), devices.count),
-        hardware=hardware_section(devices, asked.precision, _host(target)),
-        autos=autos_section(settings),
-        tokens_per_sample=task.tokens_per_sample,
-        state_bytes=aot.nbytes(state),
-        program_flops=flops.walk(program).total / settings.steps_per_call,
-        steps_per_call=settings.steps_per_call,
-        trace_s=trace_s,
-        lower_s=0.0,
-    )
+    hardware = hardware_section(devices, asked.precision, _host(target))
+    facts = compiling.facts(settings, trained, hardware, devices.count, flops.walk(program), trace_s)
     return Reply(facts=facts, bound=_bound(_demand(program, settings, trained, devices), target))
 
 

@@ -1,6 +1,7 @@
 """From a configuration and a target to what the target's compiler says of the step, or to a bound."""
 
 import dataclasses
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
@@ -174,7 +175,8 @@ def _reply(tree: Mapping[str, Any], target: Target, module: str, environment: Ma
             code = child.wait(process)
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        return _read(target, code, reply.read_text(), log.read_text(errors="replace") if log.exists() else "")
+        said = log.read_text(errors="replace") if log.exists() else ""
+        return _read(target, code, reply.read_text(), said)
 
 
 def _ask(process: subprocess.Popen[bytes], request: Request) -> None:
@@ -188,14 +190,26 @@ def _ask(process: subprocess.Popen[bytes], request: Request) -> None:
 def _read(target: Target, code: int, text: str, log: str) -> Reply:
     """What the process left when it ended with `code`."""
     if code != ExitCode.OK or not text:
-        words = " | ".join(log.strip().splitlines()[-SHOWN_LINES:])
-        raise CompilerFailed(f"the process that compiles for {target.name} ended with code {code}: {words}")
+        raise CompilerFailed(_last_words(target, code, log))
     reply = Reply.model_validate_json(text)
     if reply.mistake is not None:
         raise UserError(reply.mistake.problem, allowed=reply.mistake.allowed, fix=reply.mistake.fix)
     if reply.facts is None:
         raise CompilerFailed(f"the compiler for {target.name} failed {reply.failure}")
     return reply
+
+
+def _last_words(target: Target, code: int, log: str) -> str:
+    """How the process ended, and what it said last; not what libtpu says of a crash itself ("RAW: ...")."""
+    how = f"with {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+    installed = compilers.versions(target) | {"xla_flags": None}
+    used = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
+    lines = [line for line in log.strip().splitlines() if "] RAW:" not in line]
+    words = f": {' | '.join(lines[-SHOWN_LINES:])}" if lines else ""
+    return (
+        f"the process for {target.name} broke down {how} over this step ({used}); another release of jax and "
+        f"its compiler may not{words}"
+    )
 
 
 def _fit(build: Build) -> Fit:

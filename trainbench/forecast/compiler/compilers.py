@@ -23,6 +23,7 @@ ENVIRONMENT = {
 }
 # What decides what a compiler makes of a program, besides JAX's own flags.
 PACKAGES = {
+    "cpu": ("jax", "jaxlib"),
     "tpu": ("jax", "jaxlib", "libtpu"),
     "gpu": ("jax", "jaxlib", "jax-cuda13-plugin", gpu_devices.CUDNN),
 }

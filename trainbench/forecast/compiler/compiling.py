@@ -35,6 +35,7 @@ from trainbench.forecast.compiler.program import (
     too_large,
 )
 from trainbench.forecast.targets import Target, find
+from trainbench.measure.flops import FlopCount
 from trainbench.placement import PlacedStep
 from trainbench.processes import child
 from trainbench.report.numbers import duration
@@ -104,21 +105,34 @@ def _facts(request: Request, progress: ProgressLine) -> Facts:
             if not cached:
                 outcome = _compile(step, lowered, versions, progress)
                 cache.save(entry, step.config.request.model.name, step.target.chip, outcome)
-    asked, task = step.config.request, step.work.task
-    parameters = parameter_count(step.work.abstract_state)
     processes = len({device.process_index for device in step.devices.handles})
+    hardware = hardware_section(step.devices, step.config.request.precision, record.Host(), processes)
+    known = facts(step.config, step.work, hardware, step.devices.count, lowered.flops, lowered.trace_s)
+    return known.model_copy(update={"lower_s": lowered.lower_s, "entry": str(entry), "cached": cached})
+
+
+def facts(
+    settings: autos.RunConfig,
+    work: Workload,
+    hardware: record.Hardware,
+    devices: int,
+    flops: FlopCount,
+    trace_s: float,
+) -> Facts:
+    """What is known of a step that was traced.
+
+    Args:
+      flops: of one device call.
+    """
     return Facts(
-        workload=workload_section(step.config, task, parameters, step.devices.count),
-        hardware=hardware_section(step.devices, asked.precision, record.Host(), processes),
-        autos=autos_section(step.config),
-        tokens_per_sample=task.tokens_per_sample,
-        state_bytes=aot.nbytes(step.work.abstract_state),
-        program_flops=lowered.flops.total / step.config.steps_per_call,
-        steps_per_call=step.config.steps_per_call,
-        trace_s=lowered.trace_s,
-        lower_s=lowered.lower_s,
-        entry=str(entry),
-        cached=cached,
+        workload=workload_section(settings, work.task, parameter_count(work.abstract_state), devices),
+        hardware=hardware,
+        autos=autos_section(settings),
+        tokens_per_sample=work.task.tokens_per_sample,
+        state_bytes=aot.nbytes(work.abstract_state),
+        program_flops=flops.total / settings.steps_per_call,
+        steps_per_call=settings.steps_per_call,
+        trace_s=trace_s,
     )
 
 

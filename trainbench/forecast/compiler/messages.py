@@ -47,7 +47,7 @@ class Facts(Section):
     program_flops: float
     steps_per_call: int
     trace_s: float
-    lower_s: float
+    lower_s: float = 0.0
     entry: str = ""
     cached: bool = False
 
