@@ -66,6 +66,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value not in ("", "???")
 
 
+def _is_address(value: Any) -> bool:
+    host, colon, port = str(value).rpartition(":")
+    return bool(host and colon and port.isdecimal() and 0 < int(port) < 2**16)
+
+
 def _are_counts(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_count, value))
 
@@ -83,6 +88,7 @@ SHARE = Kind("a number of at least 0 and below 1", "0.9", _is_share, float)
 FLAG = Kind("true or false", "true", _is_flag, bool)
 TEXT = Kind("a text", "some_text", _is_text, str)
 PATH = Kind("a path", "PATH", _is_text, str)
+ADDRESS = Kind("HOST:PORT", "10.0.0.1:12345", _is_address, str)
 DATA_SET = Kind("the name of a data set", "imagenet2012", _is_text, str)
 COUNTS = Kind("a list of positive integers", "[2,2]", _are_counts, tuple)
 AMOUNTS = Kind("a list of numbers of at least 0", "[0.5,0.5,0.5]", _are_amounts, tuple)

@@ -3,32 +3,40 @@
 What the user left open stays open ("default") until `autos.resolve` has seen the device.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from trainbench import checks, extras, models, shipped
+from trainbench.checkpoints.settings import CheckpointConfig
 from trainbench.data import settings
 from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextData
+from trainbench.distributed.settings import AUTO, CLUSTERS, NONE, DistributedConfig
 from trainbench.errors import UserError
 from trainbench.measure import trace
 from trainbench.shipped import GROUPS
 from trainbench.training import optimizer
 from trainbench.training.optimizer import OptimizerConfig
+from trainbench.training.parallel_settings import AXES, BATCH_NORMS, REST, ParallelConfig
 from trainbench.training.precision import Precision
 from trainbench.training.step import THREEFRY
 from trainbench.training.task import Architecture
 
 KEYS = (
     *GROUPS,
-    *("batch_size", "gradient_accumulation", "steps", "warmup", "input", "steps_per_call", "prng"),
+    *("batch_size", "global_batch_size", "gradient_accumulation", "remat", "batch_norm"),
+    *("steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
+    *("timeout_s", "distributed", "checkpoint"),
 )
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
 INPUTS = ("resident", "host", "real", "all")
 # Random bit generators of dropout, by JAX's names: its own, and the accelerator's.
 PRNGS = (THREEFRY, "rbg")
+# What the backward pass computes again: nothing; everything but matrix products; everything, block by block.
+REMATS = ("none", "dots", "full")
 # Steps that `trace=true` records.
 TRACE_STEPS = 5
 # A trace grows with its steps, and so does the time that it takes to read it.
@@ -54,6 +62,7 @@ KINDS = {
     **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds"), checks.POSITIVE),
     **dict.fromkeys(("workers", "threads", "bad_records"), checks.WHOLE),
     **dict.fromkeys(("dir", "manual_dir", "tokenizer"), checks.PATH),
+    "process_id": checks.WHOLE,
 }
 
 
@@ -111,6 +120,11 @@ class Request:
       price_per_hour: US dollars for one chip and hour; None: as hardware/chips.yaml has it, if it does.
       extra_figures: a CSV file with published figures of the user's own; None: none.
       trace: steps to record with the profiler after everything is timed; None: none.
+      global_batch_size: samples per optimizer step over all devices, in place of `batch_size`.
+      remat: what the backward pass computes again, one of REMATS.
+      batch_norm: one of BATCH_NORMS.
+      timeout_s: seconds without progress after which a run of several processes is given up; None: never,
+        "default": chosen.
     """
 
     model: ModelConfig
@@ -130,6 +144,13 @@ class Request:
     price_per_hour: float | None = None
     extra_figures: str | None = None
     trace: int | None = None
+    global_batch_size: int | None = None
+    remat: str = "none"
+    batch_norm: str | None = None
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    timeout_s: float | Literal["default"] | None = "default"
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -159,6 +180,15 @@ def parse(tree: Mapping[str, Any]) -> Request:
         price_per_hour=_optional(tree, "price_per_hour", checks.POSITIVE),
         extra_figures=_extra_figures(tree),
         trace=_trace(tree),
+        global_batch_size=_optional(tree, "global_batch_size", checks.COUNT),
+        remat=checks.choice(tree["remat"], "remat", REMATS),
+        batch_norm=_choice_or_default(tree, "batch_norm", BATCH_NORMS),
+        parallel=_parallel(tree),
+        distributed=parse_distributed(tree),
+        checkpoint=_checkpoint(tree),
+        timeout_s="default"
+        if tree["timeout_s"] == "default"
+        else _optional(tree, "timeout_s", checks.POSITIVE),
     )
     _check_together(request)
     return request
@@ -184,6 +214,50 @@ def _extra_figures(tree: Mapping[str, Any]) -> str | None:
     checks.present(section, ["extra"], "reference")
     extra: str | None = _optional(section, "extra", checks.PATH, "reference.extra")
     return extra
+
+
+def _parallel(tree: Mapping[str, Any]) -> ParallelConfig:
+    section, shipped_content = shipped.named(tree, "parallel")
+    shipped.check_unchanged("parallel", section, shipped_content, free=AXES)
+    return ParallelConfig(name=section["name"], **{axis: _axis(section, axis) for axis in AXES})
+
+
+def _axis(section: Mapping[str, Any], axis: str) -> int | None:
+    """Devices along an axis of the mesh; None for the rest."""
+    kind = dataclasses.replace(checks.COUNT, text=f"{checks.COUNT.text}, or {REST}")
+    return None if section[axis] == REST else checks.value(section, axis, kind, f"parallel.{axis}")
+
+
+def parse_distributed(tree: Mapping[str, Any]) -> DistributedConfig:
+    """The `distributed` section of a composed configuration.
+
+    Raises:
+      UserError: a value is of the wrong type, unknown, or lacks another.
+    """
+    section = checks.section(tree, "distributed")
+    fields = [one.name for one in dataclasses.fields(DistributedConfig)]
+    checks.known(section, fields, "distributed")
+    checks.present(section, fields, "distributed")
+    return DistributedConfig(
+        cluster=checks.choice(section["cluster"], "distributed.cluster", (AUTO, NONE, *CLUSTERS)),
+        coordinator=_optional(section, "coordinator", checks.ADDRESS, "distributed.coordinator"),
+        num_processes=_optional(section, "num_processes", checks.COUNT, "distributed.num_processes"),
+        process_id=_optional(section, "process_id", checks.WHOLE, "distributed.process_id"),
+    )
+
+
+def _checkpoint(tree: Mapping[str, Any]) -> CheckpointConfig:
+    section = checks.section(tree, "checkpoint")
+    fields = [one.name for one in dataclasses.fields(CheckpointConfig)]
+    checks.known(section, fields, "checkpoint")
+    checks.present(section, fields, "checkpoint")
+    asked = section["dir"]
+    return CheckpointConfig(
+        every=_optional(section, "every", checks.COUNT, "checkpoint.every"),
+        dir=None if asked == "default" else checks.value(section, "dir", checks.PATH, "checkpoint.dir"),
+        keep=checks.value(section, "keep", checks.COUNT, "checkpoint.keep"),
+        timed=checks.value(section, "timed", checks.FLAG, "checkpoint.timed"),
+    )
 
 
 def _model(tree: Mapping[str, Any]) -> ModelConfig:

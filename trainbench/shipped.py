@@ -10,7 +10,7 @@ from trainbench import checks
 from trainbench.errors import UserError
 
 # The folders of trainbench/configs.
-GROUPS = ("model", "precision", "optimizer", "data", "measure")
+GROUPS = ("model", "precision", "optimizer", "data", "parallel", "measure")
 
 
 def names(group: str) -> tuple[str, ...]:

@@ -12,7 +12,11 @@ python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...
 KEYS = {
     "batch_size": "samples per device per optimizer step: N | default | auto, the largest that fits | "
     "best, the smallest within 5 % of the best rate",
+    "global_batch_size": "samples of all devices per optimizer step, in place of batch_size: N",
     "gradient_accumulation": "micro-batches of a step, one after the other; batch_size counts all: N",
+    "parallel.AXIS": "devices along data, fsdp and tensor, the axes of the mesh: N | rest",
+    "remat": "what the backward pass computes again to save memory: none | dots | full",
+    "batch_norm": "batch statistics: per_replica | synchronised | default",
     "steps": "timed optimizer steps: N | default",
     "warmup": "least warm-up steps: N | default",
     "input": "resident | host | real | all, one after the other | default",
@@ -25,6 +29,9 @@ KEYS = {
     "reproduce": "id of a published figure, which is then run as it was measured",
     "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",
     "trace": "record steps with the profiler after the timed ones: true, 5 of them | N | false",
+    "distributed.KEY": "several processes: cluster, or coordinator, num_processes and process_id",
+    "timeout_s": "several processes: seconds without progress that end the run: S | null | default",
+    "checkpoint.KEY": "every=N steps the state is saved; the same command goes on; dir, keep, timed",
     "reference.extra": "a CSV file with published figures of your own",
     "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",
 }

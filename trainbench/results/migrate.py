@@ -33,8 +33,12 @@ def _one_micro_batch(content: Content) -> Content:
 
 
 def _nothing_to_add(content: Content) -> Content:
-    """What version 3 added is unknown here, the record's default."""
+    """What the next version added is unknown here, the record's default."""
     return content
 
 
-MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {1: _one_micro_batch, 2: _nothing_to_add}
+MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {
+    1: _one_micro_batch,
+    2: _nothing_to_add,
+    3: _nothing_to_add,
+}

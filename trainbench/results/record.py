@@ -12,7 +12,8 @@ Schema history (`results/migrate.py` takes older files along):
   1 first version.
   2 trace; and, in later files of version 1 already: gradient_accumulation, reproduction, and a comparison's
     per_watt, per_dollar and basis.
-  3 forecast.
+  3 forecast; and, in later files of version 3 already: memory's largest_batch_size.
+  4 parallel, processes, communication, checkpoint and segments.
 """
 
 import json
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
@@ -440,10 +441,102 @@ class Forecast(Section):
     )
 
 
+Devices = Annotated[int, Field(ge=1, le=_MOST)]
+
+
+class Parallel(Section):
+    """How state, layers and batch were split over the devices of a mesh."""
+
+    data: Devices = Field(description="groups of devices that each hold the whole state")
+    fsdp: Devices = Field(description="devices of a group over which the state is split")
+    tensor: Devices = Field(description="devices over which each layer is split; they share samples")
+    batch_norm: Literal["per_replica", "synchronised"] | None = Field(
+        default=None, description="what batch statistics are over; None: there are none, or one replica"
+    )
+    remat: str = Field(default="none", description="what the backward pass computes again")
+    state_bytes_per_device: Bytes | None = Field(
+        default=None, description="parameters, optimizer state and statistics on the fullest device"
+    )
+    unsplit: tuple[str, ...] = Field(
+        default=(), description="parameters that should have been split and were not, each with why"
+    )
+
+
+class Process(Section):
+    """One process of a run, by its own clock."""
+
+    index: Count
+    host: str
+    devices: Count = Field(description="of this process")
+    step_time_s: Seconds | None = Field(default=None, description="median; of a step that all take together")
+    host_dispatch_s: Seconds | None = Field(default=None, description="median host seconds to issue one step")
+    input_wait_s: Seconds | None = Field(
+        default=None, description="mean seconds a step that the loop waited for a batch"
+    )
+
+
+class Collective(Section):
+    """Collective operations of one kind and one group size in the compiled step."""
+
+    kind: str = Field(description="as HLO names it, for example all-reduce")
+    group_size: Devices = Field(description="devices that take part in one of them")
+    count: Quantity = Field(description="per optimizer step")
+    bytes: Quantity = Field(
+        description="that each device sends per optimizer step, by a ring: of an all-reduce 2(n-1)/n of its "
+        "result, of an all-gather (n-1)/n of its result, of a reduce-scatter (n-1)/n of its operand"
+    )
+
+
+class Communication(Section):
+    """What the devices say to each other in one optimizer step."""
+
+    collectives: tuple[Collective, ...] = Field(default=(), description="in the compiled program")
+    bytes_per_step: Quantity = Field(description="sent by each device per optimizer step")
+    expected_bytes_per_step: Quantity | None = Field(
+        default=None,
+        description="by theory, from the sizes of the parameters alone; None: no theory is known",
+    )
+    time_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="of a traced step, with nothing else running; trace=true only"
+    )
+
+
+class Checkpoint(Section):
+    """What saving the training state costs; medians over the saves."""
+
+    every: Devices = Field(description="timed optimizer steps between two saves")
+    directory: str
+    saves: Count
+    size_bytes: Bytes | None = Field(default=None, description="of the saved state, over all devices")
+    save_s: Seconds | None = Field(default=None, description="from its start until it is on the disk")
+    blocking_s: Seconds | None = Field(default=None, description="of these, the training waited")
+    bytes_per_s: Quantity | None = Field(default=None, description="size_bytes / save_s")
+    step_time_while_saving_s: Seconds | None = Field(
+        default=None, description="median of steps beside an asynchronous save"
+    )
+    slowdown: Quantity | None = Field(
+        default=None, description="step time beside a save / step time without one"
+    )
+    timed: bool = Field(description="whether saves count in the timed window")
+    restored_step: Count | None = Field(default=None, description="optimizer step that the run went on from")
+    restore_s: Seconds | None = None
+
+
+class Segment(Section):
+    """One process, or group of processes, that ran a part of the timed window."""
+
+    started_utc: AwareDatetime
+    first_step: Count = Field(description="optimizer steps that were done before, warm-up included")
+    blocks: Count = Field(description="timed blocks that it gave to the result")
+    ended: Literal["ok", "interrupted", "killed"]
+    device_count: Count
+    process_count: Count
+
+
 class Result(Section):
     """One run. Sections that never came to exist are None."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     kind: Literal["measured", "forecast", "probe"]
     status: Literal["ok", "oom", "interrupted", "failed", "invalid"]
     status_reason: str | None = Field(default=None, description="why it is not ok")
@@ -469,6 +562,13 @@ class Result(Section):
     reproduction: Reproduction | None = Field(default=None, description="with reproduce=ID only")
     trace: Trace | None = Field(default=None, description="with trace=true only")
     forecast: Forecast | None = Field(default=None, description="of kind forecast only")
+    parallel: Parallel | None = Field(default=None, description="of more than one device, or with remat")
+    processes: tuple[Process, ...] = Field(default=(), description="with several processes only")
+    communication: Communication | None = Field(default=None, description="with several devices only")
+    checkpoint: Checkpoint | None = Field(default=None, description="with checkpoint.every=N only")
+    segments: tuple[Segment, ...] = Field(
+        default=(), description="with checkpoint.every=N only: what the timed window is made of, in order"
+    )
     warnings: tuple[str, ...] = Field(default=(), description='"<field>: <reason>" for each unknown field')
 
     @model_validator(mode="after")

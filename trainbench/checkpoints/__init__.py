@@ -1,0 +1,1 @@
+"""Saving the training state while it trains, and going on from it."""
