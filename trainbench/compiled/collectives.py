@@ -7,10 +7,8 @@ Derivation: the scaling book, "Sharded Matrices and How to Multiply Them" (jax-m
 Devices that share a chip reduce on the chip first, so n counts chips.
 """
 
-from trainbench.forecast.compiled.hlo import Computation, Instruction
-from trainbench.forecast.timing.chip_model import ChipModel
+from trainbench.compiled.hlo import Computation, Instruction
 
-# By opcode: bytes sent by each chip over bytes of a device's operands, for n chips and d devices.
 COLLECTIVES = (
     "all-reduce",
     "all-gather",
@@ -31,14 +29,16 @@ def is_collective(opcode: str) -> bool:
     return base_opcode(opcode) in COLLECTIVES
 
 
-def sent_bytes(computation: Computation, collective: Instruction, chip: ChipModel, devices: int) -> float:
+def sent_bytes(
+    computation: Computation, collective: Instruction, devices: int, devices_per_chip: int = 1
+) -> float:
     """Bytes that one chip sends to others for `collective`, a program's on `devices`."""
     shapes = (computation.by_name[name].shape for name in collective.operands)
     payload = sum(shape.bytes for shape in shapes)
     opcode, group = base_opcode(collective.opcode), collective.group_size(devices)
     if opcode in ("collective-permute", "collective-broadcast"):
-        return float(payload * chip.devices_per_chip) if devices > chip.devices_per_chip else 0.0
-    return ring_bytes(opcode, payload, group, chip.devices_per_chip)
+        return float(payload * devices_per_chip) if devices > devices_per_chip else 0.0
+    return ring_bytes(opcode, payload, group, devices_per_chip)
 
 
 def ring_bytes(opcode: str, payload: int, group: int, devices_per_chip: int = 1) -> float:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainbench.forecast.compiled.shape import Shape, split_top_level
-from trainbench.forecast.compiled.shape import parse as parse_shape
+from trainbench.compiled.shape import Shape, split_top_level
+from trainbench.compiled.shape import parse as parse_shape
 
 # What the compiler writes where it has no estimate; negative numbers mean the same.
 UNKNOWN_CYCLES = 2**63 - 1
