@@ -71,6 +71,7 @@ class Parts:
     config: RunConfig | None = None
     parameters: int | None = None
     state_bytes: int | None = None
+    placed: placement.PlacedStep | None = None
     executable: aot.Executable | None = None
     donated: bool | None = None
     window: TimedWindow | None = None
@@ -131,7 +132,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
     # Executable
-    placed = placement.place(work, config, devices)
+    placed = parts.placed = placement.place(work, config, devices)
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 # From the outermost to the innermost: neighbours in the mesh, which have the fastest links, share a layer.
-AXES = ("data", "fsdp", "tensor")
+DATA_AXIS, FSDP_AXIS, TENSOR_AXIS = "data", "fsdp", "tensor"
+AXES = (DATA_AXIS, FSDP_AXIS, TENSOR_AXIS)
 REST = "rest"
 
 PER_REPLICA, SYNCHRONISED = "per_replica", "synchronised"
