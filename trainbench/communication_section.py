@@ -38,7 +38,7 @@ def communication_doubts(parts: Parts) -> Iterator[str]:
     """What of the section is unknown, and where the compiled step is not what theory expects."""
     section, found = communication_section(parts), _traffic(parts)
     if section is None or found is None:
-        yield "communication: of several devices only"
+        yield "communication: of a step that was compiled for several devices only"
         return
     yield from (f"communication: unknown is {what}" for what in found.unknown)
     if section.time_fraction is None:
@@ -69,7 +69,7 @@ def _reasons(parts: Parts, section: record.Communication, expected: Mapping[str,
 
 
 def _traffic(parts: Parts) -> Traffic | None:
-    if parts.executable is None or parts.devices is None or parts.devices.count < 2:
+    if parts.executable is None or parts.placed is None or parts.placed.replicated.mesh.size < 2:
         return None
     return _of_program(parts.executable.text())
 
@@ -80,8 +80,7 @@ def _of_program(text: str) -> Traffic:
 
 
 def _expected(parts: Parts) -> dict[str, float] | None:
-    if parts.placed is None:
-        return None
+    assert parts.placed is not None
     request, devices = parts.request, parts.devices
     assert devices is not None
     precision = request.precision

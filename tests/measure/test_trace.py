@@ -240,20 +240,16 @@ def test_what_runs_inside_an_operation_is_not_its_own_time():
 # Between two collectives a product runs, for a part of the time of the first on another stream.
 COLLECTIVES = """
 planes { name: "/device:GPU:0"
-  stat_metadata { key: 1 value { id: 1 name: "hlo_op" } }
   event_metadata { key: 1 value { id: 1 name: "a_kernel" } }
   event_metadata { key: 2 value { id: 2 name: "ncclDevKernel_AllReduce_Sum_f32_RING_LL" } }
   lines { id: 13 name: "Stream #13(Compute)"
-    events { metadata_id: 1 duration_ps: 3000000000 stats { metadata_id: 1 str_value: "dot.1" } } }
+    events { metadata_id: 1 duration_ps: 3000000000 } }
   lines { id: 14 name: "Stream #14(Compute)"
-    events { metadata_id: 1 offset_ps: 2000000000 duration_ps: 3000000000
-      stats { metadata_id: 1 str_value: "all-reduce-start.1" } }
+    events { metadata_id: 2 offset_ps: 2000000000 duration_ps: 3000000000 }
     events { metadata_id: 2 offset_ps: 6000000000 duration_ps: 500000000 } } }
 """
 # On a TPU the time that a transfer is waited for is in the second half; the loop around them is no work.
-TPU_COLLECTIVES = TPU.replace(
-    "%fusion.2 = f32[8] fusion(%p)", "%all-reduce-done.1 = f32[8] all-reduce-done(%s)"
-)
+TPU_COLLECTIVES = TPU.replace("%fusion.2 = f32[8] fusion(%p)", "%all-reduce-done.1 = f32[8] x(%s)")
 PROGRAM = """HloModule test, is_scheduled=true, num_partitions=2
 
 ENTRY %main () -> () {

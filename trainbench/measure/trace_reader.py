@@ -139,7 +139,7 @@ def _communicating_s(lines: _Lines, program: str) -> Iterator[float]:
 
 
 def _communicates(event: Event, names: Set[str]) -> bool:
-    """A GPU's collectives are kernels of NCCL (RCCL's have the same names), which tell no operation's name."""
+    """A GPU's collectives are kernels of NCCL (RCCL names them alike), not of an operation."""
     return event.name in names or event.name.startswith(_NCCL)
 
 
