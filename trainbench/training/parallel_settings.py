@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 # From the outermost to the innermost: neighbours in the mesh, which have the fastest links, share a layer.
-DATA_AXIS, FSDP_AXIS, TENSOR_AXIS = "data", "fsdp", "tensor"
-AXES = (DATA_AXIS, FSDP_AXIS, TENSOR_AXIS)
+AXES = ("data", "fsdp", "tensor")
 REST = "rest"
 
 PER_REPLICA, SYNCHRONISED = "per_replica", "synchronised"
