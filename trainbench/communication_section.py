@@ -69,7 +69,7 @@ def _reasons(parts: Parts, section: record.Communication, expected: Mapping[str,
 
 
 def _traffic(parts: Parts) -> Traffic | None:
-    if parts.executable is None or parts.placed is None or parts.placed.batch_sharding.mesh.size < 2:
+    if parts.executable is None or parts.placed is None or parts.placed.mesh.size < 2:
         return None
     return _of_program(parts.executable.text())
 

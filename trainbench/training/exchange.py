@@ -21,9 +21,8 @@ import jax
 import numpy as np
 
 from trainbench.compiled.collectives import ALL_GATHER, ALL_REDUCE, REDUCE_SCATTER
-from trainbench.training.parallel_settings import AXES
+from trainbench.training.parallel import TENSOR
 
-*_, _TENSOR = AXES
 _CPU_BYTES = 4
 
 
@@ -59,7 +58,7 @@ def expected_bytes(parameters: Iterable[Any], element: ElementBytes) -> dict[str
     for parameter in parameters:
         sharding = parameter.sharding
         assert isinstance(sharding, jax.sharding.NamedSharding)
-        if dict(sharding.mesh.shape).get(_TENSOR, 1) > 1:
+        if dict(sharding.mesh.shape).get(TENSOR, 1) > 1:
             return None
         split = _split(sharding)
         groups = sharding.mesh.size // split
