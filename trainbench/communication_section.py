@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator, Mapping
 
 from trainbench.compiled import hlo
-from trainbench.compiled.collectives import REDUCE_SCATTER
+from trainbench.compiled.collectives import ALL_REDUCE, REDUCE_SCATTER, ring_bytes
 from trainbench.compiled.traffic import Traffic, traffic
 from trainbench.results import record
 from trainbench.run import Parts
@@ -63,9 +63,25 @@ def _reasons(parts: Parts, section: record.Communication, expected: Mapping[str,
     accumulated = parts.request.gradient_accumulation
     if accumulated > 1 and parts.devices is not None and parts.devices.platform == "cpu":
         yield f"XLA:CPU reduces gradients once for each of {accumulated} micro-batches"
+    name = _reduced_twice(parts, section, expected)
+    if name:
+        yield f"as much as if the gradient of {name} were reduced once for each of two uses"
     kinds = {one.kind for one in section.collectives}
     if expected[REDUCE_SCATTER] and REDUCE_SCATTER not in kinds:
         yield "the compiler reduces whole gradients and cuts them then, which sends twice a reduce-scatter"
+
+
+def _reduced_twice(parts: Parts, section: record.Communication, expected: Mapping[str, float]) -> str | None:
+    """The largest parameter, if reducing its gradient once more explains what is sent too much."""
+    assert parts.placed is not None
+    everything = sum(expected.values())
+    name, largest = max(parts.placed.state.params.items(), key=lambda item: item[1].size)
+    devices = parts.placed.mesh.size
+    for size in (_element_bytes(parts).reduced, largest.dtype.itemsize):
+        again = ring_bytes(ALL_REDUCE, largest.size * size, devices)
+        if abs(section.bytes_per_step - everything - again) < TOLERANCE * everything:
+            return name
+    return None
 
 
 def _traffic(parts: Parts) -> Traffic | None:
@@ -81,10 +97,13 @@ def _of_program(text: str) -> Traffic:
 
 def _expected(parts: Parts) -> dict[str, float] | None:
     assert parts.placed is not None
+    return exchange.expected_bytes(parts.placed.state.params.values(), _element_bytes(parts))
+
+
+def _element_bytes(parts: Parts) -> exchange.ElementBytes:
     request, devices = parts.request, parts.devices
     assert devices is not None
     precision = request.precision
-    element = exchange.element_bytes(
+    return exchange.element_bytes(
         devices.platform, precision.param_dtype, precision.compute_dtype, request.gradient_accumulation
     )
-    return exchange.expected_bytes(parts.placed.state.params.values(), element)

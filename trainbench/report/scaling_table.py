@@ -10,10 +10,9 @@ from trainbench.report.numbers import number, percent, plus_minus, size
 from trainbench.report.scaling import ON_A_CPU, Point, Scaling
 from trainbench.results.outcome import NOT_STEADY
 
-_LEGEND = (
-    "Efficiency: of the rate per device on the fewest devices, with its 95 % interval. Sent: by each device "
-    "per step, in the compiled program. Alone: share of a step with collectives alone (trace=true)."
-)
+_EFFICIENCY = "efficiency: of the rate per device on the fewest devices, with its 95 % interval"
+_SENT = "sent: bytes that each device sends per optimizer step, in the compiled program"
+_ALONE = "alone: share of a step with collectives running and nothing else, as traced or forecast"
 
 
 def titles(one: Scaling) -> tuple[str, ...]:
@@ -76,7 +75,12 @@ def lines(found: Sequence[Scaling], width: int) -> Iterator[str]:
 
 def legend(found: Sequence[Scaling]) -> Iterator[str]:
     """What the columns mean, and what simulated devices are."""
-    if found:
-        yield _LEGEND
+    points = [point for one in found for point in one.points]
+    if points:
+        yield _EFFICIENCY
+    if any(point.sent_bytes is not None for point in points):
+        yield _SENT
+    if any(point.communication_share is not None for point in points):
+        yield _ALONE
     if any(one.on_cpu for one in found):
         yield ON_A_CPU
