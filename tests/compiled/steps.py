@@ -30,7 +30,7 @@ def compiled(target: str, cases: Sequence[Sequence[str]], **environment: str) ->
 
 
 def _case(target: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """By kind the bytes that a device sends per optimizer step, compiled and expected, and the parameters'."""
+    """By kind the bytes that a device sends per optimizer step, compiled and expected, and of parameters."""
     from tests import building
     from trainbench import autos, placement, workload
     from trainbench.compiled import hlo

@@ -19,7 +19,7 @@ from trainbench.results.outcome import steady
 
 Kind = Literal["weak", "strong"]
 # What the rates of simulated devices are not.
-ON_A_CPU = "Warning: the devices of a CPU are simulated and share its cores: efficiency means nothing there."
+ON_A_CPU = "warning: the devices of a CPU are simulated and share its cores: efficiency means nothing there"
 
 
 @dataclass(frozen=True)

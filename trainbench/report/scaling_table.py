@@ -57,7 +57,7 @@ def table(one: Scaling) -> Table:
     made = grid()
     for title, _ in columns:
         made.add_column(title, justify="right", no_wrap=True)
-    made.add_column("")
+    made.add_column("", no_wrap=True)
     for place, point in enumerate(one.points):
         words = "" if point.steady else NOT_STEADY
         made.add_row(*(Text(column[place]) for _, column in columns), Text(words))

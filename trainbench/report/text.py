@@ -67,7 +67,7 @@ def _print(console: Console, runs: Sequence[Run], found: Collection) -> None:
     for line in _notes(runs, found):
         console.print(Text(line))
     scaled = scaling.scalings(runs)[:_MOST_SERIES]
-    for line in scaling_table.lines(scaled, console.width):
+    for line in ("", *scaling_table.lines(scaled, console.width)) if scaled else ():
         console.print(Text(line))
     for one in [one for one in series.series(runs) if len(one.points) > 1][:_MOST_SERIES]:
         console.print()

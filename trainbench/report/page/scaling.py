@@ -34,7 +34,7 @@ def plot(scaled: Sequence[Scaling]) -> Plot:
     forecasts = "" if all(one.measured for one in drawn) else f" {_FORECASTS}"
     return Plot(
         name="scaling",
-        title="Efficiency against the number of devices",
+        title=_title(drawn),
         caption=(
             "The rate per device in % of that on the fewest devices of a series, with its 95 % interval. "
             "Weak scaling: the batch of each device stays the same; strong scaling: that of all together. "
@@ -43,6 +43,12 @@ def plot(scaled: Sequence[Scaling]) -> Plot:
         lines=tuple(_line(one, row) for one in drawn for row in _values(one))[: chart.MOST_LINES],
         chart=chart.finished(layers, "efficiency against the number of devices"),
     )
+
+
+def _title(drawn: Sequence[Scaling]) -> str:
+    """Names a single series, and what an image by itself must not hide."""
+    what = drawn[0].title if len(drawn) == 1 else "Efficiency against the number of devices"
+    return f"{what} (simulated devices that share a CPU)" if any(one.on_cpu for one in drawn) else what
 
 
 def _values(one: Scaling) -> Iterator[dict[str, Any]]:
