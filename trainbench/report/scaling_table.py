@@ -57,10 +57,8 @@ def table(one: Scaling) -> Table:
     made = grid()
     for title, _ in columns:
         made.add_column(title, justify="right", no_wrap=True)
-    made.add_column("", no_wrap=True)
-    for place, point in enumerate(one.points):
-        words = "" if point.steady else NOT_STEADY
-        made.add_row(*(Text(column[place]) for _, column in columns), Text(words))
+    for place in range(len(rows)):
+        made.add_row(*(Text(column[place]) for _, column in columns))
     return made
 
 
@@ -69,6 +67,9 @@ def lines(found: Sequence[Scaling], width: int) -> Iterator[str]:
     for one in found:
         yield one.title
         yield from (line.rstrip() for line in plain(table(one), width).splitlines())
+        unsteady = [f"{point.devices:,}" for point in one.points if not point.steady]
+        if unsteady:
+            yield f"{NOT_STEADY}: on {', '.join(unsteady)}"
         yield ""
     yield from legend(found)
 
