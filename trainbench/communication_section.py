@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator, Mapping
 
 from trainbench.compiled import hlo
-from trainbench.compiled.collectives import ALL_REDUCE, REDUCE_SCATTER, ring_bytes
+from trainbench.compiled.collectives import ALL_GATHER, ALL_REDUCE, REDUCE_SCATTER, ring_bytes
 from trainbench.compiled.traffic import Traffic, traffic
 from trainbench.results import record
 from trainbench.run import Parts
@@ -52,23 +52,29 @@ def communication_doubts(parts: Parts) -> Iterator[str]:
 
 
 def _surprise(parts: Parts, section: record.Communication, expected: Mapping[str, float]) -> Iterator[str]:
-    """By how much the compiled step sends more or less, with the reasons that are known for sure."""
+    """Where the compiled step sends more, less or otherwise, with the reasons that are known for sure."""
     ratio = section.bytes_per_step / sum(expected.values())
+    reasons = list(_reasons(parts, section, expected))
     if abs(ratio - 1) > TOLERANCE:
-        why = "; ".join(_reasons(parts, section, expected))
-        yield f"communication: the compiled step sends {ratio:.2f} times what is expected{why and f': {why}'}"
+        name = _reduced_twice(parts, section, expected)
+        if name:
+            reasons.append(f"as much as if the gradient of {name} were reduced once for each of two uses")
+    elif not reasons:
+        return
+    told = f"the compiled step sends {ratio:.2f} times what is expected"
+    yield f"communication: {': '.join([told, *(['; '.join(reasons)] if reasons else [])])}"
 
 
 def _reasons(parts: Parts, section: record.Communication, expected: Mapping[str, float]) -> Iterator[str]:
     accumulated = parts.request.gradient_accumulation
     if accumulated > 1 and parts.devices is not None and parts.devices.platform == "cpu":
         yield f"XLA:CPU reduces gradients once for each of {accumulated} micro-batches"
-    name = _reduced_twice(parts, section, expected)
-    if name:
-        yield f"as much as if the gradient of {name} were reduced once for each of two uses"
-    kinds = {one.kind for one in section.collectives}
-    if expected[REDUCE_SCATTER] and REDUCE_SCATTER not in kinds:
-        yield "the compiler reduces whole gradients and cuts them then, which sends twice a reduce-scatter"
+    sent = {kind: sum(one.bytes for one in section.collectives if one.kind == kind) for kind in expected}
+    once = expected[ALL_GATHER] / 2
+    if once and abs(sent[ALL_GATHER] / once - 1) < TOLERANCE:
+        yield "parameters are gathered once and kept, not gathered again for the backward pass"
+    if expected[REDUCE_SCATTER] and not sent[REDUCE_SCATTER]:
+        yield "whole gradients are reduced and then cut, which sends twice as much as a reduce-scatter"
 
 
 def _reduced_twice(parts: Parts, section: record.Communication, expected: Mapping[str, float]) -> str | None:

@@ -3,7 +3,7 @@
     python -m tests.compiled.steps TARGET OVERRIDE,... OVERRIDE,...
 
 compiles a step for each argument after the first and prints a list of JSON. TARGET is "cpu", for 8 simulated
-devices, or a topology of TPUs such as v6e:2x4.
+devices, a topology of TPUs such as v6e:2x4, or h100-8.
 """
 
 import json
@@ -35,13 +35,14 @@ def _case(target: str, overrides: Sequence[str]) -> dict[str, Any]:
     from trainbench import autos, placement, workload
     from trainbench.compiled import hlo
     from trainbench.compiled.traffic import traffic
+    from trainbench.forecast.compiler import compilers
     from trainbench.training import exchange
 
     devices, request = _devices(target), building.request(*overrides)
     task = workload.make_task(request)
     config = autos.resolve(request, task, devices.platform, devices.count, lambda options: True)
     placed = placement.place(workload.build(config, task), config, devices.first(config.axes.devices))
-    options = {} if target != "cpu" else config.compiler_options
+    options = config.compiler_options if target == "cpu" else compilers.OPTIONS.get(devices.platform, {})
     found = traffic(hlo.parse(placed.lower(str).stage.compile(compiler_options=options).as_text() or ""))
     precision = request.precision
     element = exchange.element_bytes(
@@ -68,6 +69,11 @@ def _devices(target: str) -> Any:
 
     if target == "cpu":
         handles = jax.devices("cpu")
+    elif target.startswith("h100"):
+        from trainbench.forecast import targets
+        from trainbench.forecast.compiler import topology
+
+        handles = topology.devices(targets.find(target)).handles
     else:
         from jax.experimental import topologies
 

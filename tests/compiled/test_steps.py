@@ -4,6 +4,8 @@ import pytest
 
 from tests.building import SHALLOW, TINY
 from tests.compiled import steps
+from trainbench.forecast import targets
+from trainbench.forecast.compiler import compilers
 
 # The loss, and batch statistics, which are no sizes of parameters.
 MARGIN = 0.02
@@ -91,3 +93,19 @@ def test_a_tpus_steps_send_what_is_expected():
     split = found["fsdp"]
     assert split["sent"]["reduce-scatter"] > 0
     assert 1 <= split["sent"]["all-gather"] / (split["expected"]["all-gather"] / 2) <= 2.1
+
+
+@pytest.mark.forecast
+@pytest.mark.skipif(
+    compilers.missing(targets.find("h100-8")) is not None, reason="the extra forecast-gpu is not installed"
+)
+def test_a_gpus_steps_send_what_is_expected_and_gather_once():
+    """Of 8 GPUs: small steps keep what they have gathered for the backward pass, and reduce in parts."""
+    made = steps.compiled("h100-8", list(TPU_CASES.values()), **compilers.ENVIRONMENT["gpu"])
+    found = dict(zip(TPU_CASES, made, strict=True))
+    for name in ("data fp32", "data bf16", "data accumulated"):
+        case = found[name]
+        assert sum(case["sent"].values()) == pytest.approx(sum(case["expected"].values()), rel=0.05), name
+    split = found["fsdp"]
+    assert split["sent"]["all-gather"] == pytest.approx(split["expected"]["all-gather"] / 2, rel=MARGIN)
+    assert split["sent"]["reduce-scatter"] == pytest.approx(split["expected"]["reduce-scatter"], rel=MARGIN)

@@ -54,7 +54,8 @@ def test_there_is_no_theory_for_split_layers():
     [
         ("tpu", "float32", 1, 4, 4),
         ("tpu", "bfloat16", 1, 2, 2),
-        ("gpu", "bfloat16", 2, 2, 4),
+        ("tpu", "bfloat16", 2, 2, 4),
+        ("gpu", "bfloat16", 2, 2, 2),
         ("cpu", "bfloat16", 1, 4, 4),
     ],
 )

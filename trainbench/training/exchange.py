@@ -38,12 +38,14 @@ def element_bytes(platform: str, param_dtype: Any, compute_dtype: Any, micro_bat
     """Bytes of an element as compilers send it.
 
     Parameters are cast to the dtype of the arithmetic before they are gathered. A gradient is reduced as it
-    comes out of the product, in the dtype of the arithmetic; a sum over micro-batches is in the parameters'.
-    XLA:CPU has no collectives of 16 bits and sends 32.
+    comes out of the product, in the dtype of the arithmetic. A sum over micro-batches is in the parameters'
+    dtype: XLA for TPUs reduces it so, XLA for GPUs casts it first (jaxlib 0.10.2). XLA:CPU has no collectives
+    of 16 bits and sends 32.
     """
     compute, parameter = np.dtype(compute_dtype).itemsize, np.dtype(param_dtype).itemsize
+    summed = micro_batches > 1 and platform == "tpu"
     least = _CPU_BYTES if platform == "cpu" else 1
-    return ElementBytes(max(least, compute), max(least, parameter if micro_batches > 1 else compute))
+    return ElementBytes(max(least, compute), max(least, parameter if summed else compute))
 
 
 def expected_bytes(parameters: Iterable[Any], element: ElementBytes) -> dict[str, float] | None:
