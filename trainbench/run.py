@@ -30,7 +30,7 @@ from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
-from trainbench.training import evaluate, parallel, sharding
+from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
@@ -140,7 +140,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Executable
     placed = parts.placed = placement.place(work, config, devices)
-    parts.state_bytes = sharding.bytes_per_device(placed.state)
+    parts.state_bytes = placed.state_bytes
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
