@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainbench import published
+from trainbench.communication_section import communication_section
 from trainbench.data.settings import SyntheticData
 from trainbench.doubts import doubts
 from trainbench.hardware import machine
@@ -78,6 +79,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
         trace=trace_section(parts),
+        communication=communication_section(parts),
         warnings=(*doubts(parts, summary, software), *published.left_out(parts, work)),
     )
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
+from trainbench.compiled.hlo import Computation, Instruction, Module
 
 # Operations that hand a number on as it is.
 _TRANSPARENT = frozenset({"copy", "bitcast", "reshape", "convert", "broadcast", "copy-start", "copy-done"})

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.forecast.programs import program, sample
-from trainbench.forecast.compiled import hlo
+from tests.compiled.programs import program, sample
+from trainbench.compiled import hlo
 
 
 def _opcodes(module):

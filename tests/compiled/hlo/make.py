@@ -1,6 +1,6 @@
 """Make the sample programs of this directory anew: compile, trim, write beside what XLA says of each.
 
-    python -m tests.forecast.hlo.make [name ...]
+    python -m tests.compiled.hlo.make [name ...]
 
 It needs the extras `forecast` and `forecast-gpu`, about half a minute for each, and no accelerator. Trimmed
 are tables of source lines, argument lists, shardings, and of the back ends' remarks all but the estimates of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainbench.forecast.compiled.shape import parse, split_top_level
+from trainbench.compiled.shape import parse, split_top_level
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.forecast.programs import program
-from trainbench.forecast.compiled.products import is_library_call, product_of
+from tests.compiled.programs import program
+from trainbench.compiled.products import is_library_call, product_of
 
 IMAGES, KERNEL, RESULT = "bf16[8,57,57,64]", "bf16[128,3,3,64]", "bf16[8,28,28,128]"
 CONVOLUTION = f"""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainbench.forecast.compiled.hlo import Computation, Instruction
-from trainbench.forecast.compiled.shape import Shape
+from trainbench.compiled.hlo import Computation, Instruction
+from trainbench.compiled.shape import Shape
 
 # cuBLAS and cuBLASLt, as "__cublas$gemm" and "__cublas$lt$matmul".
 MATRIX_CALL = "__cublas$"

@@ -10,10 +10,10 @@ that is scattered to in place, as many elements are read and written as there ar
 
 from dataclasses import dataclass
 
-from trainbench.forecast.compiled import products
-from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
-from trainbench.forecast.compiled.products import Product
-from trainbench.forecast.compiled.shape import Shape
+from trainbench.compiled import products
+from trainbench.compiled.hlo import Computation, Instruction, Module
+from trainbench.compiled.products import Product
+from trainbench.compiled.shape import Shape
 from trainbench.forecast.targets import Platform
 
 # Passes of the matrix unit for an fp32 product at each precision: bf16, three and six bf16 products,

@@ -5,21 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainbench.forecast.compiled import hlo
-from trainbench.forecast.compiled.hlo import Module
-from trainbench.forecast.timing.chip_model import ChipModel
+from trainbench.compiled import hlo
+from trainbench.compiled.hlo import Module
 
 SAMPLES = Path(__file__).parent / "hlo"
-
-# Round numbers, so that times can be told in one's head: 1 FLOP, byte, cycle a microsecond each, or so.
-CHIP = ChipModel(
-    name="a test chip",
-    flops_per_s={"bf16": 1e12, "fp8": None},
-    memory_bytes_per_s=1e9,
-    clock_hz=1e9,
-    devices=4,
-    network_bytes_per_s=1e8,
-)
 
 
 @functools.cache

@@ -57,6 +57,17 @@ class Shape:
             return sum(part.bytes for part in self.elements)
         return math.prod(self._padded()) * self.element_bits // 8
 
+    @property
+    def data_bytes(self) -> int:
+        """Memory of the elements alone, without padding; of a tuple, that of its parts.
+
+        >>> parse("f32[65,64]{1,0:T(8,128)}").data_bytes == 65 * 64 * 4
+        True
+        """
+        if self.is_tuple:
+            return sum(part.data_bytes for part in self.elements)
+        return self.size * self.element_bits // 8
+
     @functools.cached_property
     def main_memory_bytes(self) -> int:
         """The part of `bytes` that lies in main memory."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.forecast.programs import program, sample
-from trainbench.forecast.compiled.trips import trips
+from tests.compiled.programs import program, sample
+from trainbench.compiled.trips import trips
 
 BODY = """
 %body (state: (s32[], s32[], f32[8])) -> (s32[], s32[], f32[8]) {{

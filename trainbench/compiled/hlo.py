@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainbench.forecast.compiled.shape import Shape, split_top_level
-from trainbench.forecast.compiled.shape import parse as parse_shape
+from trainbench.compiled.shape import Shape, split_top_level
+from trainbench.compiled.shape import parse as parse_shape
 
 # What the compiler writes where it has no estimate; negative numbers mean the same.
 UNKNOWN_CYCLES = 2**63 - 1
@@ -31,8 +31,8 @@ _OPCODE = re.compile(r"\s*(?P<opcode>[a-z][\w-]*)\(")
 _INDEX_NOTE = re.compile(r"/\*index=\d+\*/")
 _BRACKETS = re.compile(r'\\.|["()]')
 _CALLED = ("calls", "to_apply", "body", "condition", "true_computation", "false_computation")
-# mesh['x'=4,'y'=2] {'x'}: groups along the named axes.
-_MESH_GROUPS = re.compile(r"mesh\[(?P<axes>[^\]]*)\]\s*\{(?P<over>[^}]*)\}")
+# mesh['x'=4,'y'=2] {'x'}: groups along the named axes; between the two may stand the devices' order.
+_MESH_GROUPS = re.compile(r"mesh\[(?P<axes>[^\]]*)\][^{]*\{(?P<over>[^}]*)\}")
 _MESH_AXIS = re.compile(r"'([^']+)'(?:=(\d+))?")
 # [2,4]<=[8]: two groups of four.
 _COUNTED_GROUPS = re.compile(r"\[(\d+),(\d+)\]<=")
@@ -119,7 +119,9 @@ class Instruction:
 
     def group_size(self, devices: int) -> int:
         """How many of the program's `devices` take part together in this collective."""
-        return _group_size(self.attributes.get("replica_groups", ""), devices)
+        groups = self.attributes.get("replica_groups", "")
+        # A mesh whose devices are in another order has that after a comma, and only then its axes.
+        return _group_size(groups + self.attributes.get("device_ids", ""), devices)
 
 
 @dataclass(frozen=True)
