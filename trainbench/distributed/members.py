@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from trainbench.distributed.store import Store, Unreachable
 from trainbench.distributed.team import ProcessLost
@@ -16,11 +17,14 @@ FIRST_S = 300.0
 _WORDS, _ENDING, _LEFT = "trainbench/words", "trainbench/ending", "trainbench/left"
 
 
+Status = Literal["ok", "oom", "interrupted", "failed", "invalid", "user_error"]
+
+
 @dataclass(frozen=True)
 class Said:
     """How a run ended, as one process tells the others: a status of the record, or "user_error"."""
 
-    status: str
+    status: Status
     reason: str
     allowed: str = ""
     fix: str = ""

@@ -47,7 +47,7 @@ class Native:
 
 def taken_over() -> Native:
     """The native side, whose output no longer mixes with this program's, and which cannot abort at once."""
-    native = Native(_file=tempfile.TemporaryFile(prefix="trainbench-"))
+    native = Native(_file=tempfile.TemporaryFile(prefix="trainbench-"))  # noqa: SIM115 - open to the end
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         stream.flush()

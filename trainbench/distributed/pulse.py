@@ -1,6 +1,5 @@
 """How far this process is, as others may see it while it trains."""
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +9,19 @@ from typing import Protocol
 class Watched(Protocol):
     """A program that lets itself be watched."""
 
-    calls: int  # issued so far
-    in_flight: deque["Pending"] | None  # results of calls that may not have finished
+    @property
+    def calls(self) -> int:
+        """Calls issued so far."""
+
+    def in_flight(self) -> int:
+        """Of these, those that have not finished; from any thread."""
 
 
-class Pending(Protocol):
-    """A result that the device may still be computing."""
+class Phase(Protocol):
+    """Something that knows what is going on."""
 
-    def is_ready(self) -> bool: ...
+    @property
+    def text(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class Pulse:
     """What this process is at; `beat` may be called from any thread.
 
     Attributes:
+      phase: says in words what it is doing.
       wishes: how often the user, or a scheduler, has asked this process to stop.
     """
 
-    phase: str = "starting"
+    phase: Phase | None = None
     wishes: int = 0
     _program: Watched | None = None
     _before: int = 0  # calls of the programs before this one
@@ -59,6 +64,10 @@ class Pulse:
     def training(self) -> bool:
         """Whether this process takes part in steps now."""
         return self._program is not None
+
+    def wish(self) -> None:
+        """None; this process was asked to stop, once more."""
+        self.wishes += 1
 
     @contextmanager
     def of(self, program: Watched) -> Iterator[None]:
@@ -75,17 +84,9 @@ class Pulse:
     def beat(self) -> Beat:
         """How far it is now."""
         self._number += 1
+        phase = self.phase.text if self.phase else "starting"
         program, before = self._program, self._before
         if program is None:
-            return Beat(self._number, self.phase, False, before, before)
-        pending = program.in_flight
-        if pending is None:
-            pending = deque()
-        while pending and pending[0].is_ready():
-            # A fence empties it too, at any time.
-            try:
-                pending.popleft()
-            except IndexError:
-                break
+            return Beat(self._number, phase, False, before, before)
         issued = before + program.calls
-        return Beat(self._number, self.phase, True, issued, issued - len(pending))
+        return Beat(self._number, phase, True, issued, issued - program.in_flight())

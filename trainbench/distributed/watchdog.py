@@ -5,6 +5,7 @@ says from a thread of its own how far it is, reads what the others say, and give
 is silent, or when none gets on.
 """
 
+import contextlib
 import json
 import math
 import threading
@@ -26,6 +27,14 @@ MOST_BETWEEN_BEATS_S = 2.0
 MISSED = 3
 POLL_S = 0.1
 _BEATS = "trainbench/beats"
+
+
+class Told(Exception):
+    """The run has ended for all processes, as one of them says."""
+
+    def __init__(self, said: Said) -> None:
+        super().__init__(said.reason)
+        self.said = said
 
 
 @dataclass
@@ -142,11 +151,9 @@ class Watchdog:
 
     def _go_on(self) -> None:
         while not self._ended.is_set() and self.found is None:
-            try:
+            # Where the store does not answer for long, `check` gives process 0 up.
+            with contextlib.suppress(Unreachable):
                 self.look()
-            except Unreachable:
-                # `check` gives process 0 up if this lasts, and JAX's service sooner.
-                pass
             self._ended.wait(self._between_s)
 
     def look(self) -> None:
