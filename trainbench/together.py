@@ -68,18 +68,21 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str, joined:
     parts = Parts(request, tree, command, directory if writes else None, members, pulse)
     with ProgressLine(None if writes else io.StringIO()) as progress, interrupts.one_wish(pulse.wish):
         pulse.phase = progress
-        ending = _ending(parts, progress, members, watchdog)
+        ending, lost = _ending(parts, progress, members, watchdog)
     watchdog.stop()
     if chosen and parts.config is not None:
         auto = Auto(watching.DEFAULT_S, watching.DEFAULT_REASON)
         parts.config = parts.config.with_autos({"timeout_s": auto})
-    return _end(parts, ending, directory, members)
+    return _end(parts, ending, directory, members, lost)
 
 
-def _ending(parts: Parts, progress: ProgressLine, members: Members, watchdog: Watchdog) -> Ending:
-    """How the run ended, which the other processes have been told if they do not know it by themselves."""
+def _ending(
+    parts: Parts, progress: ProgressLine, members: Members, watchdog: Watchdog
+) -> tuple[Ending, tuple[int, ...]]:
+    """How the run ended, and who was lost; the others have been told what they don't know by themselves."""
     assert parts.pulse is not None
     pulse = parts.pulse
+    lost: tuple[int, ...] = ()
 
     def work() -> None:
         run(parts, progress)
@@ -87,34 +90,36 @@ def _ending(parts: Parts, progress: ProgressLine, members: Members, watchdog: Wa
             parts.processes = process_section.gathered(parts, members)
 
     def carry_out(parts: Parts, progress: ProgressLine) -> None:
+        nonlocal lost
         del parts, progress
         try:
             supervised(work, watchdog, pulse)
         except Told as told:
-            said = told.said
+            said, lost = told.said, told.said.lost
             if said.status == "user_error":
                 who = members.names[said.index]
                 raise UserError(f"{who}: {said.reason}", allowed=said.allowed, fix=said.fix) from None
             raise
 
     ending = benchmark.attempt(parts, progress, carry_out)
-    if ending.status != "ok" and not parts.processes:
+    if ending.status != "ok" and not parts.processes and 0 not in lost:
         said = Said(ending.status, f"{members.name}: {ending.reason}")
         within(FAREWELL_S, lambda: members.tell(said))
-    return ending
+    return ending, lost
 
 
-def _end(parts: Parts, ending: Ending, directory: Path, members: Members) -> ExitCode:
+def _end(parts: Parts, ending: Ending, directory: Path, members: Members, lost: tuple[int, ...]) -> ExitCode:
     """The exit code, which all processes have in common."""
-    together = bool(parts.processes)
     if members.index == 0:
         status: str = benchmark.conclude(parts, ending, directory).status
     else:
         status = ending.status
         if status != "ok":
             print(f"{members.name}: {status}: {ending.reason}", file=sys.stderr)
-    wait_s = LAST_WORDS_S if together and members.index else FAREWELL_S
-    return EXIT_CODES[within(wait_s, lambda: members.end_together(status, wait_s)) or status]
+    if 0 in lost:
+        return EXIT_CODES[status]
+    wait_s = LAST_WORDS_S if parts.processes and members.index else FAREWELL_S
+    return EXIT_CODES[within(wait_s, lambda: members.end_together(status, wait_s, len(lost))) or status]
 
 
 def within(limit_s: float, work: Callable[[], T]) -> T | None:

@@ -14,6 +14,8 @@ def agreement(team: Team, pulse: Pulse | None) -> Agree:
 
     def agree(block_s: float) -> Agreed:
         said = [json.loads(words) for words in team.exchange(json.dumps([block_s, pulse.wishes > 0]))]
-        return Agreed(max(one[0] for one in said), any(one[1] for one in said))
+        stop = any(one[1] for one in said)
+        pulse.granted = pulse.granted or stop
+        return Agreed(max(one[0] for one in said), stop)
 
     return agree

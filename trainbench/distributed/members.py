@@ -22,13 +22,19 @@ Status = Literal["ok", "oom", "interrupted", "failed", "invalid", "user_error"]
 
 @dataclass(frozen=True)
 class Said:
-    """How a run ended, as one process tells the others: a status of the record, or "user_error"."""
+    """How a run ended, as one process tells the others: a status of the record, or "user_error".
+
+    Attributes:
+      index: who says so.
+      lost: processes that do not answer any more.
+    """
 
     status: Status
     reason: str
     allowed: str = ""
     fix: str = ""
     index: int = 0
+    lost: tuple[int, ...] = ()
 
 
 class Members:
@@ -95,9 +101,12 @@ class Members:
           Unreachable: the store is gone.
         """
         found = self.store.all_under(_ENDING).get("said")
-        return None if found is None else Said(**json.loads(found))
+        if found is None:
+            return None
+        said = json.loads(found)
+        return Said(**said | {"lost": tuple(said["lost"])})
 
-    def end_together(self, status: str, wait_s: float) -> str:
+    def end_together(self, status: str, wait_s: float, lost: int = 0) -> str:
         """The status that process 0 gives the run; it waits until all others have heard it.
 
         The store is gone as soon as process 0 has ended, and with it would be any process that still uses it.
@@ -105,6 +114,7 @@ class Members:
         Args:
           status: process 0's own; that of any other does not matter, unless process 0 is silent.
           wait_s: seconds that this takes at most.
+          lost: how many others will never answer.
         """
         deadline = self._clock() + wait_s
         try:
@@ -113,7 +123,7 @@ class Members:
                 self.store.put(f"{_LEFT}/{self.index}", "")
                 return found or status
             self.store.put(f"{_ENDING}/status", status)
-            while len(self.store.all_under(_LEFT)) < self._count - 1 and self._clock() < deadline:
+            while len(self.store.all_under(_LEFT)) < self._count - 1 - lost and self._clock() < deadline:
                 time.sleep(0.05)
         except Unreachable:
             pass

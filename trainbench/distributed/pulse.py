@@ -10,10 +10,10 @@ class Watched(Protocol):
     """A program that lets itself be watched."""
 
     @property
-    def calls(self) -> int:
-        """Calls issued so far."""
+    def steps(self) -> int:
+        """Optimizer steps issued so far."""
 
-    def in_flight(self) -> int:
+    def steps_in_flight(self) -> int:
         """Of these, those that have not finished; from any thread."""
 
 
@@ -30,7 +30,7 @@ class Beat:
 
     Attributes:
       training: whether it takes part in steps, in which all processes wait for each other.
-      issued: device calls issued, over the whole run.
+      issued: optimizer steps issued, over the whole run.
       finished: of these, the finished ones.
     """
 
@@ -52,12 +52,14 @@ class Pulse:
     Attributes:
       phase: says in words what it is doing.
       wishes: how often the user, or a scheduler, has asked this process to stop.
+      granted: whether all processes have agreed to stop.
     """
 
     phase: Phase | None = None
     wishes: int = 0
+    granted: bool = False
     _program: Watched | None = None
-    _before: int = 0  # calls of the programs before this one
+    _before: int = 0  # steps of the programs before this one
     _number: int = field(default=0)
 
     @property
@@ -71,14 +73,13 @@ class Pulse:
 
     @contextmanager
     def of(self, program: Watched) -> Iterator[None]:
-        """In here this process trains with `program`, whose calls are watched."""
-        start = program.calls
-        self._before -= start
+        """In here this process trains with `program`, whose steps are watched."""
+        self._before -= program.steps
         self._program = program
         try:
             yield
         finally:
-            self._before += program.calls
+            self._before += program.steps
             self._program = None
 
     def beat(self) -> Beat:
@@ -88,5 +89,5 @@ class Pulse:
         program, before = self._program, self._before
         if program is None:
             return Beat(self._number, phase, False, before, before)
-        issued = before + program.calls
-        return Beat(self._number, phase, True, issued, issued - program.in_flight())
+        issued = before + program.steps
+        return Beat(self._number, phase, True, issued, issued - program.steps_in_flight())

@@ -41,7 +41,8 @@ def supervised(work: Callable[[], T], watchdog: Watchdog, pulse: Pulse) -> T:
         found = watchdog.check()
         if found is not None and thread.is_alive():
             raise Told(found)
-        if pulse.wishes > 1 or (pulse.wishes and not pulse.training and thread.is_alive()):
+        waiting = pulse.training or pulse.granted
+        if thread.is_alive() and (pulse.wishes > 1 or (pulse.wishes and not waiting)):
             raise KeyboardInterrupt
     if failure:
         raise _cause(failure[0], watchdog)

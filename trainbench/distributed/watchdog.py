@@ -77,11 +77,11 @@ class Judge:
         """Processes that once spoke and have said nothing for longer than `limit_s`."""
         return tuple(i for i, sight in sorted(self._seen.items()) if now_s - sight.heard_s > limit_s)
 
-    def problem(self, now_s: float) -> str | None:
+    def problem(self, now_s: float) -> Said | None:
         """Why the run has to be given up; None while it has not."""
         silent = self.silent(now_s, self.silent_s)
         if silent:
-            return f"{self.described(silent)} has been silent for {self.silent_s:g} s: it is gone, or stopped"
+            return self.silence(silent)
         if len(self._seen) < len(self.names):
             return None  # some are still starting
         sights = self._seen.values()
@@ -90,10 +90,20 @@ class Judge:
             return None
         if now_s - max(sight.moved_s for sight in sights) <= self.timeout_s:
             return None
-        return (
-            f"no process has got on for {self.timeout_s:g} s; {self.described(self._behind())} is behind. "
-            "Where steps take that long, raise timeout_s"
+        return Said(
+            "failed",
+            f"no process has got on for {self.timeout_s:g} s; {self.described(self._behind())}, is behind. "
+            "Where steps take that long, raise timeout_s",
         )
+
+    def silence(self, indices: tuple[int, ...]) -> Said:
+        """The end of a run in which these have not spoken for too long."""
+        why = f"has been silent for {self.silent_s:g} s: it is gone, or stopped"
+        return Said("failed", f"{self.described(indices)}, {why}", lost=indices)
+
+    def loss(self, indices: tuple[int, ...]) -> Said:
+        """The end of a run in which these are gone."""
+        return Said("failed", f"{self.described(indices)}, is gone", lost=indices)
 
     def _behind(self) -> tuple[int, ...]:
         def far(index: int) -> tuple[int, int]:
@@ -104,8 +114,8 @@ class Judge:
         return tuple(index for index in sorted(self._seen) if far(index) == least)
 
     def described(self, indices: Sequence[int]) -> str:
-        """For example "process 1 (node7) at step call 12"."""
-        return ", ".join(f"{self.names[index]}{self._at(index)}" for index in indices)
+        """For example "process 1 (node7), last heard of at step 12 (10 finished)"."""
+        return "; ".join(f"{self.names[index]}{self._at(index)}" for index in indices)
 
     def _at(self, index: int) -> str:
         sight = self._seen.get(index)
@@ -113,8 +123,8 @@ class Judge:
             return ""
         beat = sight.beat
         if not beat.training:
-            return f", which was {beat.phase},"
-        return f", which had issued step call {beat.issued} and finished {beat.finished},"
+            return f", last heard of while {beat.phase}"
+        return f", last heard of at step {beat.issued} ({beat.finished} finished)"
 
 
 class Watchdog:
@@ -166,12 +176,10 @@ class Watchdog:
         self.judge.hear(beats, now_s)
         problem = self.judge.problem(now_s)
         if told is None and problem is not None:
-            self._members.tell(Said("failed", problem, index=index))
-            told = self._members.told() or Said("failed", problem)
-        if told is not None and told.index != index:
-            self.found = told
-        elif problem is not None:
-            self.found = Said("failed", problem, index=index)
+            self._members.tell(problem)
+            told = self._members.told()
+        # What this process has told itself ends it from where it was told.
+        self.found = told if told is not None and told.index != index else problem
 
     def check(self) -> Said | None:
         """How the run has ended, called from a thread that no other process can hold up; None: it goes on."""
@@ -179,20 +187,17 @@ class Watchdog:
             return self.found
         if self._native.aborted.is_set():
             return self._of_the_abort()
-        limit_s = self.judge.silent_s
-        if self._clock() - self._answered_s > limit_s + self._between_s:
-            who = self.judge.described([0])
-            return Said("failed", f"{who} has been silent for {limit_s:g} s: it is gone, or stopped")
-        return None
+        late_s = self._clock() - self._answered_s
+        return self.judge.silence((0,)) if late_s > self.judge.silent_s + self._between_s else None
 
     def _of_the_abort(self) -> Said:
         text = self._native.text()
-        lost = [index for index in lost_processes(text) if index < len(self.judge.names)]
+        lost = tuple(index for index in lost_processes(text) if index < len(self.judge.names))
         line = fatal(text)
         if not lost and self._members.index and "distributed service" in line:
-            lost = [0]  # the service is in process 0
+            lost = (0,)  # the service is in process 0
         if lost:
-            return Said("failed", f"{self.judge.described(lost)} is gone")
+            return self.judge.loss(lost)
         return Said("failed", f"{self._members.name}: native code gave up: {line or 'no word why'}")
 
     def lost_now(self) -> Said | None:
@@ -207,8 +212,8 @@ class Watchdog:
                 return found
             time.sleep(POLL_S)
         silent = self.judge.silent(self._clock(), MISSED * self._between_s)
-        others = [index for index in silent if index != self._members.index]
-        return Said("failed", f"{self.judge.described(others)} is gone") if others else None
+        others = tuple(index for index in silent if index != self._members.index)
+        return self.judge.loss(others) if others else None
 
 
 def _beats(store: Store) -> dict[int, Beat]:

@@ -67,20 +67,25 @@ class TrainingProgram:
     def fence(self) -> None:
         """Wait for everything issued, on the step's own outputs."""
         jax.block_until_ready((self._state, self._metrics))
-        self._seen.append((self.calls * self._steps_per_call, self._metrics["loss"]))
+        self._seen.append((self.steps, self._metrics["loss"]))
         self.waits_s.append(self._waited_s)
         self._waited_s = 0.0
         if self._pending is not None:
             self._pending.clear()
 
-    def in_flight(self) -> int:
-        """Calls that have not finished; of a watched program, and from any thread."""
+    @property
+    def steps(self) -> int:
+        """Optimizer steps issued so far."""
+        return self.calls * self._steps_per_call
+
+    def steps_in_flight(self) -> int:
+        """Optimizer steps that have not finished; of a watched program, and from any thread."""
         pending = self._pending
         # A fence empties it meanwhile.
         with contextlib.suppress(IndexError):
             while pending and pending[0].is_ready():  # type: ignore[attr-defined]  # JAX documents it, untyped
                 pending.popleft()
-        return len(pending or ())
+        return len(pending or ()) * self._steps_per_call
 
     @property
     def state(self) -> TrainState:
