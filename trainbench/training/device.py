@@ -1,5 +1,6 @@
 """The devices that this run uses, as JAX shows them."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Devices:
     def count(self) -> int:
         return len(self.handles)
 
+    def first(self, count: int) -> "Devices":
+        """So many of them."""
+        return dataclasses.replace(self, handles=self.handles[:count])
+
     @property
     def chip_count(self) -> int | None:
         """Chips behind the devices: a TPU v2 or v3 chip shows two devices. None for an unknown chip."""
@@ -45,7 +50,7 @@ class Devices:
         return self.chip.peak_flops_per_device(dtype) if self.chip else None
 
 
-def local_devices() -> Devices:
+def all_devices() -> Devices:
     """Every device that JAX's default backend offers to the processes of this run.
 
     Raises:
