@@ -11,10 +11,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,9 +25,6 @@ from trainbench.errors import ExitCode, UserError, nearest
 from trainbench.processes import batch_search, child, interrupts
 from trainbench.report.console import error_screen
 from trainbench.results import store
-
-if TYPE_CHECKING:
-    from trainbench.distributed.start import Joined
 
 CONFIG_PATH = "pkg://trainbench.configs"
 # Hydra makes a directory for each run, unless it is told this.
@@ -106,7 +102,12 @@ def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
     asked = list(options.overrides)
     searched = batch_search.is_asked_for(asked)
-    several = None if options.cfg or options.info else _joined(asked, searched)
+    # Imported late, as what only a run needs.
+    from trainbench.distributed import farewell, start
+
+    if searched:
+        start.check_alone("a search for the batch size", asked)
+    several = None if searched or options.cfg or options.info else start.joined(asked)
     if not searched:
         options.overrides = _expanded(asked)
     writes = several is None or several.members.index == 0
@@ -134,36 +135,9 @@ def _single(options: argparse.Namespace, command: str) -> int:
                 _remove_if_empty(directory)
             raise
 
-    with interrupts.one_wish(), _telling(several):
+    with interrupts.one_wish(), farewell.telling(several):
         _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
-
-
-def _joined(overrides: list[str], searched: bool) -> "Joined | None":
-    """The run of several processes that this one has joined; None: it is alone."""
-    # Imported late, as what only a run needs.
-    from trainbench.distributed import start
-
-    if searched and start.is_one_of_several(overrides):
-        raise _alone_only("a search for the batch size")
-    return start.joined(overrides)
-
-
-def _alone_only(what: str) -> UserError:
-    return UserError(
-        f"{what} starts a process for each of its points, and this is one of several processes already",
-        allowed="one benchmark in several processes; or a single process with all devices of one host",
-        fix="start the points one after the other; or distributed.cluster=none in a single process",
-    )
-
-
-def _telling(several: "Joined | None") -> AbstractContextManager[None]:
-    if several is None:
-        return nullcontext()
-    # Imported late, as everything that imports JAX.
-    from trainbench import together
-
-    return together.telling(several)
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -188,8 +162,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from trainbench.distributed import start
     from trainbench.processes import sweep, sweep_plan
 
-    if start.is_one_of_several(options.overrides):
-        raise _alone_only("a sweep")
+    start.check_alone("a sweep", options.overrides)
     plan = sweep_plan.plan(options.overrides, options.config_dir)
     where = [f"hydra.sweep.dir={child.quoted(str(plan.directory))}"]
     own = [f"--config-dir={options.config_dir}"] if options.config_dir else []

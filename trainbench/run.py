@@ -28,7 +28,7 @@ from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
-from trainbench.measure.trace import Trace, trace_steps
+from trainbench.measure.trace import Trace, run_calls, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.results.record import Process
 from trainbench.train import Trainer, check, measure_resident, train
@@ -232,6 +232,9 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         into = parts.directory / TRACE_DIRECTORY
         steps, text = parts.request.trace, parts.executable.text
         parts.trace = trace_steps(trained.program, steps, config.steps_per_call, into, text)
+    elif parts.request.trace and parts.team.index:
+        # Process 0 cannot take these steps alone.
+        run_calls(trained.program, parts.request.trace, config.steps_per_call)
 
 
 def open_data(request: Request, share: Share, scratch: Path) -> RealData:

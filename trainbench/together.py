@@ -2,16 +2,15 @@
 
 import io
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from trainbench import benchmark, config, process_section
 from trainbench.assemble import Ending
 from trainbench.autos import Auto
 from trainbench.distributed import watchdog as watching
+from trainbench.distributed.farewell import FAREWELL_S, within
 from trainbench.distributed.members import Members, Said
 from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.start import Joined
@@ -23,30 +22,8 @@ from trainbench.report.progress import ProgressLine
 from trainbench.run import Parts, run
 from trainbench.training.compile import enable_compilation_cache
 
-T = TypeVar("T")
-
 # Process 0 has to put the record together and draw a chart, before the others hear how the run has ended.
 LAST_WORDS_S = 120.0
-# After a failure nobody waits long for a process that may be gone.
-FAREWELL_S = 5.0
-
-
-@contextmanager
-def telling(joined: Joined | None) -> Iterator[None]:
-    """In here a mistake of the user's, in this process, ends the run for the others too."""
-    if joined is None:
-        yield
-        return
-    members = joined.members
-    try:
-        yield
-    except UserError as error:
-        said = Said("user_error", error.problem, error.allowed, error.fix)
-        within(FAREWELL_S, lambda: members.tell(said))
-        within(FAREWELL_S, lambda: members.end_together("failed", FAREWELL_S))
-        if not members.index:
-            raise
-        raise UserError(f"{members.name}: {error.problem}", allowed=error.allowed, fix=error.fix) from None
 
 
 def run_and_show(tree: Mapping[str, Any], directory: Path, command: str, joined: Joined) -> ExitCode:
@@ -120,12 +97,3 @@ def _end(parts: Parts, ending: Ending, directory: Path, members: Members, lost: 
         return EXIT_CODES[status]
     wait_s = LAST_WORDS_S if parts.processes and members.index else FAREWELL_S
     return EXIT_CODES[within(wait_s, lambda: members.end_together(status, wait_s, len(lost))) or status]
-
-
-def within(limit_s: float, work: Callable[[], T]) -> T | None:
-    """What `work` gives, None if it takes longer: a store in a process that is stopped never answers."""
-    outcome: list[T] = []
-    thread = threading.Thread(target=lambda: outcome.append(work()), name="farewell", daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return outcome[0] if outcome else None

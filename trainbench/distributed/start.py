@@ -34,13 +34,18 @@ class Joined:
     native: Native
 
 
-def is_one_of_several(overrides: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether these overrides, in this environment, start one of several processes.
+def check_alone(what: str, overrides: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+    """Nothing if these overrides, in this environment, start a single process.
 
     Raises:
-      UserError: what is said of the processes is wrong.
+      UserError: they start one of several, which cannot do `what`.
     """
-    return _meeting(overrides, environment) is not None
+    if _meeting(overrides, environment) is not None:
+        raise UserError(
+            f"{what} starts a process for each of its points, and this is one of several processes already",
+            allowed="one benchmark in several processes; or a single process with all devices of one host",
+            fix="start the points one after the other; or distributed.cluster=none in a single process",
+        )
 
 
 def joined(overrides: Sequence[str], environment: Mapping[str, str] = os.environ) -> Joined | None:
