@@ -34,7 +34,6 @@ class Native:
 
     aborted: threading.Event = field(default_factory=threading.Event)
     _file: Any = None
-    _kept: list[Any] = field(default_factory=list)
 
     def text(self) -> str:
         """What native code has printed, the end of it."""
@@ -53,8 +52,12 @@ def taken_over() -> Native:
         stream.flush()
         setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1, errors="replace"))
         os.dup2(native._file.fileno(), number)
-    native._kept.append(_hold_aborts(native.aborted))
+    _kept.extend((native, _hold_aborts(native.aborted)))
     return native
+
+
+# Up to the end of the process: C may call the handler at any time.
+_kept: list[Any] = []
 
 
 def _hold_aborts(aborted: threading.Event) -> Any:
