@@ -33,7 +33,7 @@ from trainbench.report.progress import ProgressLine
 from trainbench.results.record import Process
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
-from trainbench.training import evaluate, parallel, sharding
+from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, all_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
@@ -148,7 +148,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Executable
     placed = parts.placed = placement.place(work, config, devices)
-    parts.state_bytes = sharding.bytes_per_device(placed.state)
+    parts.state_bytes = placed.state_bytes
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
