@@ -40,3 +40,12 @@ def test_the_handlers_are_put_back():
     with interrupts.one_wish():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_wish_can_be_kept_for_later(monkeypatch):
+    monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.0)
+    wishes = []
+    with interrupts.one_wish(lambda: wishes.append("stop")):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert wishes == ["stop", "stop"]
