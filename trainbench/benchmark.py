@@ -35,11 +35,17 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     published.remove_chart(directory)
     enable_compilation_cache()
     parts = Parts(request=request, tree=tree, command=command, directory=directory)
-    with ProgressLine() as progress:
-        ending = _attempt(parts, progress, directory)
-    with _uninterrupted():
-        result = assemble(parts, ending)
-        path = _save(result, directory)
+    try:
+        with ProgressLine() as progress:
+            ending = _attempt(parts, progress, directory)
+        with _uninterrupted():
+            result = assemble(parts, ending)
+            path = _save(result, directory)
+            if parts.checkpoints is not None:
+                parts.checkpoints.end(result.status)
+    finally:
+        if parts.checkpoints is not None:
+            parts.checkpoints.close()
     for line in console.closing(result, path):
         print(line)
     chart = published.draw(parts, result, directory)
@@ -79,7 +85,7 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         # The data turned out damaged, or a reader was killed: what was measured before is kept.
         return Ending("failed", f"{error.problem}; allowed: {error.allowed}; fix: {error.fix}")
     except KeyboardInterrupt:
-        return Ending("interrupted", f"stopped by the user during: {progress.text}")
+        return Ending("interrupted", f"stopped by the user during: {progress.text}{_way_on(parts)}")
     except OutOfMemory as error:
         return Ending("oom", str(error))
     except MeasurementError as error:
@@ -94,7 +100,11 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         )
     assert parts.timing is not None
     if parts.timing.interrupted:
-        return Ending("interrupted", "stopped by the user while measuring")
+        return Ending("interrupted", f"stopped by the user while measuring{_way_on(parts)}")
     if parts.timing.error:
         return Ending("invalid", parts.timing.error)
     return Ending("ok")
+
+
+def _way_on(parts: Parts) -> str:
+    return f"; {parts.checkpoints.way_on()}" if parts.checkpoints else ""

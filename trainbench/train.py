@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from trainbench import autos
 from trainbench.autos import Auto, RunConfig
+from trainbench.checkpoints.session import Session
 from trainbench.data.feed import DeviceBatch
 from trainbench.data.source import Source, calls_ahead, open_feed
 from trainbench.data.spec import HostBatch
@@ -18,6 +20,7 @@ from trainbench.measure.clock import wall_clock
 from trainbench.measure.errors import MeasurementError
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
+from trainbench.processes import interrupts
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.training.program import TrainingProgram, first_call
 from trainbench.training.state import TrainState
@@ -32,6 +35,7 @@ class Trainer:
       put: starts the transfer of a host batch.
       stacked: whether a fed batch holds those of all the steps of a call.
       sample_unit: what a sample is called.
+      checkpoints: saves the state on the way, and may have one to go on from; None: neither.
     """
 
     config: RunConfig
@@ -43,6 +47,7 @@ class Trainer:
     stacked: bool
     sample_unit: str
     progress: ProgressLine
+    checkpoints: Session | None = None
 
     def synthetic(self) -> "Trainer":
         """The same, fed with random values: they cost what real ones cost, and need no reader."""
@@ -80,24 +85,84 @@ class Trained:
 
 
 def train(trainer: Trainer, mode: str) -> Trained:
-    """Train from new parameters, fed in this way, and measure it."""
-    steps_per_call = trainer.config.steps_per_call
-    trainer.progress.phase(f"initialising parameters ({mode} input)")
-    state = interruptible(trainer.initialise)
-    feed = open_feed(trainer.source, mode, steps_per_call, stacked=trainer.stacked, put=trainer.put)
-    program = TrainingProgram(trainer.call, state, feed, steps_per_call)
-    del state  # donated by the first call
-    try:
+    """Train from new parameters, or from a checkpoint, fed in this way, and measure it."""
+    with _begun(trainer, mode) as program:
         trainer.progress.phase("first steps")
+        ahead = calls_ahead(trainer.source, mode, trainer.config.steps_per_call)
+        if trainer.checkpoints is not None:
+            return _train_and_save(trainer, trainer.checkpoints, program, mode, ahead)
         donated = interruptible(functools.partial(first_call, program))
-        ahead = calls_ahead(trainer.source, mode, steps_per_call)
         plan, chosen = autos.plan(trainer.config, trainer.platform, time_of_one_call(program), ahead)
         trainer.progress.phase(f"warm-up ({mode} input)", timed=True)
         window = TimedWindow()
         timing = measure(program, plan, clock=wall_clock, guard=window, progress=trainer.show)
         return Trained(program, plan, chosen, timing, window, donated, tuple(program.losses()))
+
+
+@contextmanager
+def _begun(trainer: Trainer, mode: str) -> Iterator[TrainingProgram]:
+    """The program of a training that is about to begin, or to go on; its feed ends with the context."""
+    session, steps_per_call = trainer.checkpoints, trainer.config.steps_per_call
+    before = session.restored if session else None
+    state = session.take_state() if session else None
+    if state is None:
+        trainer.progress.phase(f"initialising parameters ({mode} input)")
+        state = interruptible(trainer.initialise)
+    feed = open_feed(
+        trainer.source,
+        mode,
+        steps_per_call,
+        stacked=trainer.stacked,
+        put=trainer.put,
+        state=session.input_state() if session else None,
+    )
+    try:
+        yield TrainingProgram(
+            trainer.call,
+            state,
+            feed,
+            steps_per_call,
+            first_step=before.step if before else 0,
+            losses=before.losses if before else (),
+        )
     finally:
         feed.close()
+
+
+def _train_and_save(
+    trainer: Trainer, session: Session, program: TrainingProgram, mode: str, ahead: int
+) -> Trained:
+    """The same as without checkpoints, but for the saves; a wish to stop waits for the end of a block."""
+    with interrupts.noted() as wish:
+        donated = first_call(program)
+        plan, chosen = autos.plan(trainer.config, trainer.platform, time_of_one_call(program), ahead)
+        if session.earlier is not None:
+            plan, chosen = session.earlier.plan, dict(session.earlier.chosen)
+        trainer.progress.phase("saving the first checkpoint")
+        saver = session.watch(program, plan, chosen, ahead, wish)
+
+        def show(state: Progress) -> None:
+            trainer.show(state)
+            if state.phase == "warm-up":
+                saver.heed()
+
+        trainer.progress.phase(f"warm-up ({mode} input)", timed=True)
+        window = TimedWindow()
+        timing = measure(
+            program,
+            plan,
+            clock=wall_clock,
+            guard=window,
+            progress=show,
+            between=saver.between,
+            earlier=session.earlier.measured if session.earlier else None,
+        )
+        if wish.said:
+            timing = dataclasses.replace(timing, interrupted=True)
+        if timing.interrupted:
+            trainer.progress.phase("saving a checkpoint")
+            session.stop(wish)
+        return Trained(program, plan, chosen, timing, window, donated, tuple(program.losses()))
 
 
 def measure_resident(trained: Trained, plan: Plan | None = None) -> Timing:

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainbench.measure.clock import Clock, wall_clock
 from trainbench.measure.errors import MeasurementError
+from trainbench.measure.pauses import Between, Measured
 from trainbench.measure.plan import Plan
 from trainbench.measure.series import Outlier, as_series, outliers
 from trainbench.measure.steady import Steadiness, held_still, settled, verdict
@@ -98,6 +99,15 @@ class _Tape:
     interrupted: bool = False
     error: str | None = None
 
+    def go_on_from(self, earlier: Measured) -> None:
+        self.timed_s = list(earlier.block_s)
+        self.first_issue_s = list(earlier.first_issue_s)
+        if earlier.block_s and not earlier.warmup.steady:
+            self.warmup = earlier.warmup
+
+    def so_far(self) -> Measured:
+        return Measured(tuple(self.timed_s), tuple(self.first_issue_s), self.warmup)
+
 
 def measure(
     program: Program,
@@ -106,6 +116,8 @@ def measure(
     clock: Clock = wall_clock,
     guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Callable[[Progress], None] | None = None,
+    between: Between | None = None,
+    earlier: Measured | None = None,
 ) -> Timing:
     """Times of the blocks of `program`, after a warm-up that ends by criterion.
 
@@ -124,6 +136,9 @@ def measure(
     nothing in them. `KeyboardInterrupt` ends the measurement too and keeps the whole blocks. In both cases
     the device may still be busy with the last block. Any other exception passes through.
 
+    `between` may run further blocks, which the clock times and the result does not hold. `earlier` are blocks
+    of the same plan that need not be measured again: they come first in the result, after a new warm-up.
+
     Raises:
       MeasurementError: when the clock stands still, runs backwards or is not finite over a block. Nothing is
         kept then, because every block was timed with that clock.
@@ -132,7 +147,9 @@ def measure(
     report = progress or _ignore
     try:
         _warm_up(program, plan, clock, report, tape)
-        _run_timed_blocks(program, plan, clock, guard, report, tape)
+        if earlier is not None:
+            tape.go_on_from(earlier)
+        _run_timed_blocks(program, plan, clock, guard, report, tape, between or _nothing)
     except KeyboardInterrupt:
         tape.interrupted = True
     return _timing(plan, tape)
@@ -148,6 +165,10 @@ def time_of_one_call(program: Program, clock: Clock = wall_clock) -> float:
 
 def _ignore(progress: Progress) -> None:
     del progress
+
+
+def _nothing(measured: Measured, run_block: Callable[[], float]) -> None:
+    del measured, run_block
 
 
 def _warm_up(
@@ -173,7 +194,13 @@ def _run_timed_blocks(
     guard: Callable[[], AbstractContextManager[object]],
     report: Callable[[Progress], None],
     tape: _Tape,
+    between: Between,
 ) -> None:
+    def run_block() -> float:
+        readings = _run_block(program, plan.calls_per_block, clock)
+        _check_clock(readings)
+        return readings.block_s
+
     while len(tape.timed_s) < plan.blocks:
         try:
             with guard():
@@ -186,6 +213,7 @@ def _run_timed_blocks(
         tape.timed_s.append(readings.block_s)
         tape.first_issue_s.append(readings.first_issue_s)
         report(_progress("timed", plan, tape.timed_s, plan.blocks))
+        between(tape.so_far(), run_block)
 
 
 def _run_block(program: Program, calls: int, clock: Clock) -> _Readings:

@@ -1,6 +1,6 @@
 """The training loop's body as `measure` wants it: issue one call, fence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -14,9 +14,21 @@ class TrainingProgram:
     """A compiled step with its state and its feed.
 
     Nothing is fetched while steps are timed: losses seen at fences stay on the device until asked for.
+
+    Args:
+      first_step: optimizer steps that the state has behind it.
+      losses: those that were seen on the way there.
     """
 
-    def __init__(self, call: Callable[..., Any], state: TrainState, feed: Feed, steps_per_call: int) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        state: TrainState,
+        feed: Feed,
+        steps_per_call: int,
+        first_step: int = 0,
+        losses: Iterable[tuple[int, float]] = (),
+    ) -> None:
         self._call = call
         self._state = state
         self._feed = feed
@@ -24,6 +36,9 @@ class TrainingProgram:
         self._batch: DeviceBatch | None = None
         self._metrics: Metrics = {}
         self._seen: list[tuple[int, jax.Array]] = []
+        self._fetched = list(losses)
+        self._first_step = first_step
+        self._before_next_call: Callable[[], None] | None = None
         self.calls = 0
 
     def resident(self) -> "TrainingProgram":
@@ -33,6 +48,9 @@ class TrainingProgram:
 
     def issue(self) -> None:
         """Dispatch one device call; blocks only while the feed has no batch ready."""
+        if self._before_next_call is not None:
+            due, self._before_next_call = self._before_next_call, None
+            due()
         self._batch = self._feed.next()
         self._state, self._metrics = self._call(self._state, self._batch)
         self.calls += 1
@@ -40,15 +58,30 @@ class TrainingProgram:
     def fence(self) -> None:
         """Wait for everything issued, on the step's own outputs."""
         jax.block_until_ready((self._state, self._metrics))
-        self._seen.append((self.calls * self._steps_per_call, self._metrics["loss"]))
+        self._seen.append((self.steps, self._metrics["loss"]))
 
     @property
     def state(self) -> TrainState:
         return self._state
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were issued, those before this program included."""
+        return self._first_step + self.calls * self._steps_per_call
+
+    def input_state(self) -> bytes | None:
+        """From where the input goes on after what was issued; None where it keeps no state."""
+        return self._feed.state()
+
+    def before_next_call(self, work: Callable[[], None]) -> None:
+        """Has `work` done inside the next `issue`, ahead of its call."""
+        self._before_next_call = work
+
     def losses(self) -> list[tuple[int, float]]:
         """(optimizer steps done, loss) at each fence; fetches from the device."""
-        return [(step, float(loss)) for step, loss in self._seen]
+        self._fetched += [(step, float(loss)) for step, loss in self._seen]
+        self._seen = []
+        return list(self._fetched)
 
 
 def first_call(program: TrainingProgram) -> bool:
