@@ -135,7 +135,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Checkpoints
     placed = placement.place(work, config, devices)
-    if request.checkpoint.every is not None:
+    if request.checkpoint.every is not None and parts.directory is not None:
         progress.phase("looking for a checkpoint")
         parts.checkpoints = opening.open_session(
             request, parts.tree, placed.state, config.batch_size * devices.count, devices, parts.started

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.checkpoints.settings import CheckpointConfig
+from trainbench.errors import UserError
 from trainbench.results.compare_pairs import flattened
 
 # Where checkpoints go by default, below the working directory.
@@ -38,7 +39,17 @@ def identity(tree: Mapping[str, Any], config: CheckpointConfig) -> dict[str, Any
 
 
 def directory(model: str, settings: Mapping[str, Any], config: CheckpointConfig) -> Path:
-    """Where the checkpoints of a run with these settings are; the same in every process."""
+    """Where the checkpoints of a run with these settings are; the same in every process.
+
+    Raises:
+      UserError: it is no directory of a file system.
+    """
+    if config.dir is not None and "://" in config.dir:
+        raise UserError(
+            f"checkpoint.dir={config.dir} is no directory of a mounted file system",
+            allowed="a path; a bucket where it is mounted, for example with gcsfuse",
+            fix="checkpoint.dir=DIRECTORY",
+        )
     if config.dir is not None:
         return Path(config.dir).expanduser().absolute()
     text = json.dumps(settings, sort_keys=True)

@@ -10,6 +10,9 @@ from trainbench.errors import first_line
 from trainbench.measure.pauses import Measured
 from trainbench.measure.plan import Plan
 
+# Characters of what a library says; it may quote the whole description of an array.
+LONGEST_REASON = 160
+
 
 class Saving(Protocol):
     """A save that goes on in the background; the times are seconds by one clock.
@@ -35,6 +38,7 @@ class Saver:
 
     Attributes:
       begin: starts to save the state as it is now, with these notes.
+      recover: makes saving possible again after one has failed.
       notes: what is to be saved beside the state, made outside of anything that is timed.
       in_next_call: has something done inside the next timed call.
       stop_wished: whether this process has been asked to stop.
@@ -51,6 +55,7 @@ class Saver:
     settling_blocks: int
     team: Team
     begin: Callable[[Notes], Saving]
+    recover: Callable[[], None]
     notes: Callable[[Measured], Notes]
     in_next_call: Callable[[Callable[[], None]], None]
     stop_wished: Callable[[], bool]
@@ -58,21 +63,18 @@ class Saver:
     saves: list[Save] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     saved_blocks: int | None = None
-    saved_step: int | None = None
     _under_way: tuple[Saving, Notes] | None = None
 
     def first(self) -> None:
         """Save before anything is timed: a disk without room is found now, and later saves compile nothing.
 
         Raises:
-          Exception: why it can't be saved.
+          OSError: it can't be saved.
         """
-        notes = self.notes(self.measured)
-        saving = self.begin(notes)
-        saving.wait()
-        if saving.error:
-            raise saving.error
-        self._succeeded(notes)
+        self._start(self.notes(self.measured))
+        self._finish(beside_s=(), counts=False)
+        if self.failures:
+            raise OSError(self.failures.pop())
 
     def heed(self) -> None:
         """Nothing, unless some process has been asked to stop; to be called between blocks.
@@ -111,15 +113,8 @@ class Saver:
         self._finish(beside_s=())
         if self.saved_blocks == len(self.measured.block_s) and self.measured.block_s:
             return
-        notes = self.notes(self.measured)
-        try:
-            saving = self.begin(notes)
-            saving.wait()
-            if saving.error:
-                raise saving.error
-            self._succeeded(notes)
-        except Exception as error:
-            self._failed(notes, error)
+        self._start(self.notes(self.measured))
+        self._finish(beside_s=(), counts=False)
 
     def _save_beside(self, notes: Notes, run_block: Callable[[], float], *, last: bool) -> None:
         """Save while blocks run that count for nothing, until the training is what it was before.
@@ -128,7 +123,10 @@ class Saver:
         none, where no timed block follows.
         """
         self._finish(beside_s=())
-        if not self._start(notes):
+        self._start(notes)
+        if self.timed:
+            # What runs beside saves is in the timed blocks.
+            self._finish(beside_s=())
             return
         beside_s: list[float] = []
         settled = 0
@@ -150,36 +148,51 @@ class Saver:
         self._finish(beside_s=())
         self._start(notes)
 
-    def _start(self, notes: Notes) -> bool:
+    def _start(self, notes: Notes) -> None:
+        failure: Exception | None = None
         try:
             self._under_way = self.begin(notes), notes
         except Exception as error:
-            self._failed(notes, error)
-            return False
-        return True
+            failure = error
+        self._failed(notes, failure)
 
     def _is_over(self) -> bool:
-        assert self._under_way is not None
-        return not any_of(self.team, not self._under_way[0].over)
+        going_on = self._under_way is not None and not self._under_way[0].over
+        return not any_of(self.team, going_on)
 
-    def _finish(self, beside_s: tuple[float, ...]) -> None:
-        """Wait for the save that is under way, if there is one, and keep what it took."""
+    def _finish(self, beside_s: tuple[float, ...], *, counts: bool = True) -> None:
+        """Wait for the save that is under way, if there is one, and keep what it took if that `counts`."""
         if self._under_way is None:
             return
         saving, notes = self._under_way
         saving.wait()
         self._under_way = None
-        if saving.error is not None or saving.ended_s is None:
-            self._failed(notes, saving.error or RuntimeError("it did not end"))
+        if self._failed(notes, saving.error):
             return
+        assert saving.ended_s is not None
         blocking_s = saving.blocked_until_s - saving.started_s
-        self.saves.append(Save(saving.ended_s - saving.started_s, blocking_s, beside_s))
-        self._succeeded(notes)
+        if counts:
+            self.saves.append(Save(saving.ended_s - saving.started_s, blocking_s, beside_s))
+        self.saved_blocks = len(notes.measured.block_s)
 
-    def _succeeded(self, notes: Notes) -> None:
-        self.saved_blocks, self.saved_step = len(notes.measured.block_s), notes.step
+    def _failed(self, notes: Notes, error: Exception | None) -> bool:
+        """Whether a save has failed in any process; it is noted then, and the next one may succeed."""
+        if not any_of(self.team, error is not None):
+            return False
+        self._under_way = None
+        why = reason(error) if error else "another process could not write its part"
+        self.failures.append(f"the checkpoint of optimizer step {notes.step} was not saved: {why}")
+        self.recover()
+        return True
 
-    def _failed(self, notes: Notes, error: Exception) -> None:
-        self.failures.append(
-            f"the checkpoint of optimizer step {notes.step} was not saved: {first_line(error)}"
-        )
+
+def reason(error: Exception) -> str:
+    """Why something could not be saved or read, as short as it can be said.
+
+    >>> reason(ValueError("RESOURCE_EXHAUSTED: Failed to write to file 5: No space left on device [code 28]"))
+    'no space left on the disk'
+    """
+    if "No space left on device" in str(error):
+        return "no space left on the disk"
+    line = first_line(error)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."

@@ -15,11 +15,11 @@ from trainbench.autos import Auto
 from trainbench.checkpoints import files, journal, starting
 from trainbench.checkpoints.journal import Ended, Journal, Part
 from trainbench.checkpoints.notes import Notes, in_words
-from trainbench.checkpoints.saver import Saver, Saving
+from trainbench.checkpoints.saver import Saver, Saving, reason
 from trainbench.checkpoints.settings import CheckpointConfig
 from trainbench.checkpoints.starting import Wanted
 from trainbench.distributed.team import Team
-from trainbench.errors import UserError, first_line
+from trainbench.errors import UserError
 from trainbench.measure.clock import wall_clock
 from trainbench.measure.pauses import Measured
 from trainbench.measure.plan import Plan
@@ -109,6 +109,7 @@ class Session:
             settling_blocks=max(1, math.ceil(calls_ahead / plan.calls_per_block)),
             team=self.team,
             begin=begin,
+            recover=self.storage.recover,
             notes=notes,
             in_next_call=program.before_next_call,
             stop_wished=wished,
@@ -117,9 +118,9 @@ class Session:
         )
         try:
             self.saver.first()
-        except Exception as error:
+        except OSError as error:
             raise UserError(
-                f"no checkpoint can be saved in {self.directory}: {first_line(error)}",
+                f"nothing can be saved in {self.directory}: {error}",
                 allowed="a directory with room for the checkpoints",
                 fix="checkpoint.dir=DIRECTORY, or free some space",
             ) from error
@@ -160,7 +161,9 @@ class Session:
                 journal.write(self.directory, self.journal)
 
     def close(self) -> None:
-        """Give the directory free. A save that is under way has to end before that."""
+        """Give the directory free; a run that has no record has failed."""
+        if self.journal.parts[-1].ended is None:
+            self.end("failed")
         self.at_the_end.close()
 
     def _notes(
@@ -210,7 +213,7 @@ def start(
             try:
                 state, notes = storage.restore(decided.step, abstract)
             except Exception as error:
-                why = f"{decided.step}: {first_line(error)}"
+                why = f"{decided.step}: {reason(error)}"
                 raise starting.damaged(wanted.directory, files.steps_in(wanted.directory), why) from error
             restore_s = wall_clock() - began_s
         part = Part(started, notes.step if notes else 0, device_count, len(team.names))

@@ -66,7 +66,24 @@ def decide(wanted: Wanted, team: Team, at_the_end: ExitStack) -> Start:
     told = json.loads(team.exchange(json.dumps(said))[0])
     if "problem" in told:
         raise UserError(told.pop("problem"), **told)
+    _check_shared(wanted.directory, team)
     return Start(told["step"], tuple(told["words"]))
+
+
+def _check_shared(directory: Path, team: Team) -> None:
+    """Nothing if every process sees the directory that process 0 made.
+
+    Raises:
+      UserError: one does not; it is named.
+    """
+    seen = team.exchange(str(directory) if (directory / LOCK).exists() else "")
+    for name, what in zip(team.names, seen, strict=True):
+        if what != seen[0]:
+            raise UserError(
+                f"{name} does not see the checkpoints in {seen[0]}",
+                allowed="one directory, on a file system that all processes share",
+                fix="checkpoint.dir=DIRECTORY, as an absolute path",
+            )
 
 
 def _look(wanted: Wanted, at_the_end: ExitStack) -> Start:

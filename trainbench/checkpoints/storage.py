@@ -3,9 +3,12 @@
 The only module that imports Orbax; to be imported late, and only where checkpoints are asked for.
 """
 
+import contextlib
 import logging
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -18,8 +21,24 @@ from trainbench.training.state import TrainState
 # The two parts of a checkpoint.
 STATE, NOTES = "state", "notes"
 
-# What goes wrong is raised, and told in our words; Orbax logs it too, with tracebacks.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+def _be_quiet() -> None:
+    """Leave it to us to tell what fails: a read or a write brings others down, each with a traceback.
+
+    Orbax and asyncio log them; TensorStore's threads print them, as they find their event loop closed.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+_be_quiet()
 
 
 class Saving:
@@ -67,9 +86,18 @@ class Storage:
 
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = directory
-        self._manager = ocp.CheckpointManager(
-            directory, options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        )
+        self._keep = keep
+        self._manager = self._fresh()
+
+    def _fresh(self) -> ocp.CheckpointManager:
+        """A manager that has removed what unfinished saves left behind."""
+        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=True)
+        return ocp.CheckpointManager(self.directory, options=options)
+
+    def recover(self) -> None:
+        """To be called after a save has failed, in every process: Orbax would tell of it again and again."""
+        self.close()
+        self._manager = self._fresh()
 
     def begin(self, state: TrainState, notes: Notes, clock: Clock = wall_clock) -> Saving:
         """Start to save; the state may be donated afterwards.
@@ -103,14 +131,14 @@ class Storage:
         Raises:
           Exception: whatever Orbax finds wrong with it.
         """
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{STATE: ocp.args.StandardRestore(abstract), NOTES: ocp.args.JsonRestore()}
-            ),
+        asked = ocp.args.Composite(
+            **{STATE: ocp.args.StandardRestore(abstract), NOTES: ocp.args.JsonRestore()}
         )
+        restored = self._manager.restore(step, args=asked)
         state: TrainState = jax.block_until_ready(restored[STATE])
         return state, from_plain(restored[NOTES])
 
     def close(self) -> None:
-        self._manager.close()
+        # Whatever the last save failed of has been told.
+        with contextlib.suppress(Exception):
+            self._manager.close()
