@@ -17,7 +17,7 @@ import hydra
 import jax
 from omegaconf import OmegaConf
 
-from trainbench import autos, config, workload
+from trainbench import autos, config, placement, workload
 from trainbench.data.feed import DeviceBatch, Resident
 from trainbench.data.synthetic import host_batch
 from trainbench.measure.blocks import measure, time_of_one_call
@@ -35,20 +35,16 @@ def main() -> None:
     """Print the ratio for the given overrides."""
     aot.enable_compilation_cache()
     request = config.parse(composed(sys.argv[1:] or ["model=resnet_tiny", "batch_size=8"]))
-    task, platform = workload.make_task(request), local_devices().platform
+    device = local_devices().first(1)
+    task, platform = workload.make_task(request), device.platform
     settled = autos.resolve(request, task, platform, device_count=1)
-    work = workload.build(request, task, settled.batch_size)
+    work = workload.build(settled, task)
     options = dict(settled.compiler_options)
-    batch = jax.device_put(host_batch(work.spec, request.seed))
-    step = aot.compile_function(
-        work.step,
-        work.abstract_state,
-        batch,
-        donate=(0,),
-        matmul_precision=request.precision.matmul_precision,
-        compiler_options=options,
-    )
-    make_state = jax.jit(work.make_state, compiler_options=options)
+    batch = host_batch(work.spec, request.seed)
+    placed = placement.place(work, settled, device)
+    step = placed.compile(lambda phase: None)
+    batch = jax.device_put(batch, placed.batch_sharding)
+    make_state = jax.jit(work.make_state, out_shardings=placed.state_shardings, compiler_options=options)
     program, state = TrainingProgram(step.call, make_state(), Resident(batch), 1), make_state()
     first_call(program)
     plan, _ = autos.plan(settled, platform, time_of_one_call(program))

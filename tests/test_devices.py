@@ -21,7 +21,7 @@ def run(cache, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [*SHALLOW["resnet_tiny"], "input=resident"],
+        [*SHALLOW["resnet_tiny"], "input=resident", "batch_norm=synchronised"],
         [*SHALLOW["vit_tiny"], "input=host", "steps_per_call=2"],
         [*SHALLOW["vit_tiny"], "data=digits"],
     ],

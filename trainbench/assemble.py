@@ -15,6 +15,7 @@ from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
 from trainbench.measure.statistics import throughput as rate_of
+from trainbench.parallel_section import parallel_section
 from trainbench.results import record
 from trainbench.run import Parts
 from trainbench.trace_section import trace_section
@@ -68,6 +69,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         input=input_section(parts, _global_batch_size(parts)) if parts.config else None,
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
+        parallel=parallel_section(parts),
         cost=published.cost(parts, speed) if believed else None,
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
@@ -87,8 +89,7 @@ def _summary(parts: Parts) -> Summary | None:
 
 def _global_batch_size(parts: Parts) -> int:
     assert parts.config is not None
-    assert parts.devices is not None
-    return parts.config.batch_size * parts.devices.count
+    return parts.config.global_batch_size
 
 
 def _peak_flops_per_device(parts: Parts) -> float | None:
@@ -147,8 +148,7 @@ def _autos(parts: Parts) -> dict[str, record.Auto]:
 def _workload(parts: Parts) -> record.Workload | None:
     if parts.config is None or parts.task is None or parts.parameters is None:
         return None
-    assert parts.devices is not None
-    return workload_section(parts.config, parts.task, parts.parameters, parts.devices.count)
+    return workload_section(parts.config, parts.task, parts.parameters)
 
 
 def _hardware(parts: Parts) -> record.Hardware | None:

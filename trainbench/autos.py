@@ -4,16 +4,21 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainbench import models
 from trainbench.config import Request, check_warmup
 from trainbench.data.settings import SyntheticData
+from trainbench.errors import UserError
 from trainbench.hardware.flags import compiler_options
 from trainbench.measure.plan import Plan
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
+from trainbench.training import parallel
 from trainbench.training.compile import accepted
 from trainbench.training.optimizer import scaled_rate
+from trainbench.training.parallel import Axes
+from trainbench.training.parallel_settings import PER_REPLICA, BatchNorm
 from trainbench.training.step import THREEFRY
 from trainbench.training.task import Task
 
@@ -53,7 +58,14 @@ class Auto:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A request with nothing left open; `batch_size` is per device, `steps` are optimizer steps."""
+    """A request with nothing left open.
+
+    Attributes:
+      batch_size: samples per device and optimizer step.
+      steps: timed optimizer steps.
+      axes: the mesh; the devices that it takes are all that are used.
+      batch_norm: what batch statistics are over; None where there are none, or one replica.
+    """
 
     request: Request
     input: InputMode
@@ -63,6 +75,18 @@ class RunConfig:
     compiler_options: Mapping[str, str]
     prng: str
     autos: Mapping[str, Auto]
+    axes: Axes = field(default_factory=Axes)
+    batch_norm: BatchNorm | None = None
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of all devices per optimizer step."""
+        return self.batch_size * self.axes.devices
+
+    @property
+    def norm_groups(self) -> int:
+        """Parts of a batch whose batch statistics are apart."""
+        return self.axes.replicas if self.batch_norm == PER_REPLICA else 1
 
     @property
     def steps_per_call(self) -> int:
@@ -79,14 +103,19 @@ def resolve(
     platform: str,
     device_count: int,
     accepts: Callable[[Mapping[str, str]], bool] = accepted,
+    *,
+    use_all: bool = False,
 ) -> RunConfig:
     """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu").
 
     Args:
+      device_count: how many there are.
+      use_all: whether none may be left out.
       accepts: whether the compiler for these devices knows some options; by default this machine's own.
 
     Raises:
-      UserError: more warm-up was asked for than the steps that are chosen here.
+      UserError: more warm-up was asked for than the steps that are chosen here; or the devices don't make the
+        mesh that was asked for, or it cannot split the model or the batch.
     """
     autos: dict[str, Auto] = {}
 
@@ -98,12 +127,21 @@ def resolve(
 
     if request.optimizer.name == request.model.default_optimizer:
         autos["optimizer"] = Auto(request.optimizer.name, request.model.optimizer_reason)
-    batch_size = chosen("batch_size", request.batch_size, _batch_size(request, task, platform))
+    axes = parallel.choose(request.parallel, device_count, use_all=use_all)
+    _check_heads(request, axes)
+    if axes.devices < device_count:
+        autos["devices"] = Auto(
+            axes.devices, f"of {device_count}, as parallel.data, .fsdp and .tensor ask for"
+        )
+    asked_batch = _share_of_device(request, axes) if request.global_batch_size else request.batch_size
+    batch_size = chosen("batch_size", asked_batch, _batch_size(request, task, platform))
     steps = chosen("steps", request.steps, _steps(request, task, platform, batch_size))
     warmup = chosen("warmup", request.warmup, _warmup(request, platform, steps))
     check_warmup(steps, warmup)
     input_mode = chosen("input", request.input, _input(request))
-    _record_rate(request, batch_size * device_count, autos)
+    _record_rate(request, batch_size * axes.devices, autos)
+    normalises = _normalises(request) and axes.replicas > 1
+    batch_norm = chosen("batch_norm", request.batch_norm, _batch_norm()) if normalises else None
     drops = _drops(request)
     prng = chosen("prng", request.prng, _prng(platform)) if drops else request.prng or THREEFRY
     options, reason = compiler_options(platform, os.environ, prng if drops else None)
@@ -111,7 +149,45 @@ def resolve(
         options, reason = {}, f"{', '.join(options)} is unknown to this jaxlib"
     if reason:
         autos["compiler_options"] = Auto(options, reason)
-    return RunConfig(request, input_mode, batch_size, steps, warmup, options, prng, autos)
+    return RunConfig(request, input_mode, batch_size, steps, warmup, options, prng, autos, axes, batch_norm)
+
+
+def _share_of_device(request: Request, axes: Axes) -> int:
+    """Samples per device of the global batch that was asked for."""
+    asked, parts = request.global_batch_size, axes.devices * request.gradient_accumulation
+    assert asked is not None
+    if asked % parts:
+        what = f"{axes.devices} devices ({axes})"
+        if request.gradient_accumulation > 1:
+            what += f" and gradient_accumulation={request.gradient_accumulation}"
+        raise UserError(
+            f"global_batch_size={asked} cannot be divided by {what}",
+            allowed=f"multiples of {parts}",
+            fix=f"global_batch_size={-(-asked // parts) * parts}",
+        )
+    return asked // axes.devices
+
+
+def _check_heads(request: Request, axes: Axes) -> None:
+    """Nothing if whole attention heads lie on each device, or the model has none."""
+    heads = getattr(request.model.architecture, "heads", None)
+    if heads is None or heads % axes.tensor == 0:
+        return
+    fitting = [size for size in range(1, heads + 1) if heads % size == 0]
+    raise UserError(
+        f"parallel.tensor={axes.tensor} does not divide the {heads} attention heads of {request.model.name}",
+        allowed=", ".join(map(str, fitting)),
+        fix=f"parallel.tensor={max(size for size in fitting if size <= axes.tensor)}",
+    )
+
+
+def _normalises(request: Request) -> bool:
+    """Whether the model has batch normalisation."""
+    return bool(models.FAMILIES[request.model.family].BATCH_NORM)
+
+
+def _batch_norm() -> Auto:
+    return Auto(PER_REPLICA, "as published runs have it (Goyal et al. 2017, section 2.3)")
 
 
 def _drops(request: Request) -> bool:

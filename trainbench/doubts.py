@@ -15,6 +15,7 @@ from trainbench.run import MODES, Parts
 from trainbench.trace_section import trace_doubts
 from trainbench.training.device import Devices
 from trainbench.training.evaluate import LIMIT_S
+from trainbench.training.parallel_settings import SYNCHRONISED
 
 
 def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | None]) -> Iterator[str]:
@@ -116,9 +117,11 @@ def _doubts_about_the_device(parts: Parts, devices: Devices) -> Iterator[str]:
     if is_cpu and family == "resnet" and any(loops.values()):
         named = ", ".join(name for name, used in loops.items() if used)
         yield f"{named}: XLA:CPU runs convolutions inside a loop on one thread"
-    if devices.count > 1 and family == "resnet":
-        batch = "micro-batch of all devices" if accumulates else "global batch"
-        yield f"batch_norm: statistics are over the {batch} (synchronised between devices)"
+    batch_norm = parts.config.batch_norm if parts.config else None
+    if batch_norm is not None:
+        batch = "micro-batch" if accumulates else "batch"
+        whose = f"the {batch} of all devices" if batch_norm == SYNCHRONISED else f"each replica's own {batch}"
+        yield f"batch_norm: statistics are over {whose} ({batch_norm})"
 
 
 def _doubts_about_the_host(parts: Parts, summary: Summary, timing: Timing) -> Iterator[str]:

@@ -14,7 +14,7 @@ def input_bytes(work: Workload, config: RunConfig, devices: Devices) -> int:
 
     On a CPU the batches kept on the host come out of the same memory.
     """
-    batch = sum(array.nbytes for array in work.spec.values()) // devices.count
+    batch = sum(array.nbytes for array in work.spec.values()) // config.axes.replicas
     if config.input == "resident":
         return batch
     on_host = POOL if config.input in ("host", "all") and devices.platform == "cpu" else 0

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
 from trainbench.autos import RunConfig
 from trainbench.training import compile as aot
-from trainbench.training import parallel
+from trainbench.training import parallel, sharding
 from trainbench.training.device import Devices
 from trainbench.training.state import TrainState
 from trainbench.training.step import StepFunction, repeat
@@ -20,18 +21,25 @@ class PlacedStep:
 
     Attributes:
       function: (state, batch) -> (state, metrics), of `steps_per_call` optimizer steps.
-      state: replicated over the devices.
-      batch: split over the devices by `batch_sharding`.
+      state: each array with its sharding.
+      batch: the global batch, split over the devices by `batch_sharding`.
       stacked: whether a call gets one batch for each of its steps.
     """
 
     config: RunConfig
     function: StepFunction
+    mesh: jax.sharding.Mesh
     state: TrainState
     batch: dict[str, jax.ShapeDtypeStruct]
-    replicated: jax.sharding.NamedSharding
-    batch_sharding: jax.sharding.NamedSharding
     stacked: bool
+
+    @property
+    def state_shardings(self) -> Any:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.state)
+
+    @property
+    def batch_sharding(self) -> jax.sharding.NamedSharding:
+        return parallel.batch_sharding(self.mesh, stacked=self.stacked)
 
     def lower(self, on_phase: Callable[[str], None]) -> aot.Lowered:
         """The step as StableHLO, state donated."""
@@ -40,7 +48,7 @@ class PlacedStep:
             self.state,
             self.batch,
             donate=(0,),
-            out_shardings=(self.replicated, self.replicated),
+            out_shardings=(self.state_shardings, parallel.replicated(self.mesh)),
             matmul_precision=self.config.request.precision.matmul_precision,
             on_phase=on_phase,
         )
@@ -51,17 +59,19 @@ class PlacedStep:
 
 
 def place(work: Workload, config: RunConfig, devices: Devices) -> PlacedStep:
-    """The step of a workload, data-parallel over all of `devices`."""
-    mesh = parallel.data_mesh(devices.handles)
+    """The step of a workload on the mesh that `config` makes of `devices`."""
+    mesh = parallel.mesh(devices.handles, config.axes)
     stacked = config.input != "resident" and config.steps_per_call > 1
-    batch_sharding = parallel.batch_sharding(mesh, stacked=stacked)
-    replicated = parallel.replicated(mesh)
+    state = work.abstract_state
     return PlacedStep(
         config=config,
         function=repeat(work.step, config.steps_per_call, stacked=stacked),
-        state=aot.placed(work.abstract_state, replicated),
-        batch=aot.abstract_batch(work.spec, batch_sharding, config.steps_per_call if stacked else None),
-        replicated=replicated,
-        batch_sharding=batch_sharding,
+        mesh=mesh,
+        state=aot.placed(state, sharding.state_shardings(state, work.optimizer, mesh)),
+        batch=aot.abstract_batch(
+            work.spec,
+            parallel.batch_sharding(mesh, stacked=stacked),
+            config.steps_per_call if stacked else None,
+        ),
         stacked=stacked,
     )

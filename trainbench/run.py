@@ -22,6 +22,7 @@ from trainbench.checkpoints.session import Session
 from trainbench.config import Request
 from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source
+from trainbench.data.spec import Share
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
@@ -31,7 +32,7 @@ from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
-from trainbench.training import evaluate
+from trainbench.training import evaluate, parallel, sharding
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
@@ -57,6 +58,7 @@ class Parts:
     """What a run has got to know so far; None is not yet.
 
     `directory` is where what the run leaves behind goes, besides its record; None keeps nothing.
+    `state_bytes` is of the training state on one device.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
     model.
@@ -73,6 +75,7 @@ class Parts:
     config: RunConfig | None = None
     parameters: int | None = None
     state_bytes: int | None = None
+    placed: placement.PlacedStep | None = None
     executable: aot.Executable | None = None
     donated: bool | None = None
     window: TimedWindow | None = None
@@ -117,28 +120,34 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     devices = parts.devices = local_devices()
     check_supported(request.precision, devices)
 
+    # Mesh
+    several = jax.process_count() > 1
+    axes = parallel.choose(request.parallel, devices.count, use_all=several)
+    share = parallel.share(parallel.mesh(devices.handles[: axes.devices], axes), jax.process_index())
+
     # Data
     if not isinstance(request.data, SyntheticData):
         progress.phase("opening the data set")
-        parts.data = interruptible(functools.partial(open_data, request, scratch))
+        parts.data = interruptible(functools.partial(open_data, request, share, scratch))
 
     # Workload
     task = parts.task = workload.make_task(request, parts.data.wire if parts.data else None)
-    config = parts.config = autos.resolve(request, task, devices.platform, devices.count)
+    config = parts.config = autos.resolve(request, task, devices.platform, devices.count, use_all=several)
+    devices = parts.devices = devices.first(axes.devices)
     if parts.data is not None:
         config = parts.config = config.with_autos(choices_of(parts.data))
-    work = workload.build(request, task, config.batch_size * devices.count, config.prng)
+    work = workload.build(config, task)
     parts.parameters = parameter_count(work.abstract_state)
-    parts.state_bytes = aot.nbytes(work.abstract_state)
     limit = memory_limit_bytes(devices)
     fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
     # Checkpoints
-    placed = placement.place(work, config, devices)
+    placed = parts.placed = placement.place(work, config, devices)
+    parts.state_bytes = sharding.bytes_per_device(placed.state)
     if request.checkpoint.every is not None and parts.directory is not None:
         progress.phase("looking for a checkpoint")
         parts.checkpoints = opening.open_session(
-            request, parts.tree, placed.state, config.batch_size * devices.count, devices, parts.started
+            config, parts.tree, placed.state, work.global_batch_size, devices, parts.started
         )
         for words in parts.checkpoints.words:
             progress.phase(words)
@@ -153,10 +162,12 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         platform=devices.platform,
         call=executable.call,
         initialise=jax.jit(
-            work.make_state, out_shardings=placed.replicated, compiler_options=dict(config.compiler_options)
+            work.make_state,
+            out_shardings=placed.state_shardings,
+            compiler_options=dict(config.compiler_options),
         ),
-        put=functools.partial(jax.device_put, device=placed.batch_sharding),
-        source=Source(parts.data, work.spec, work.global_batch_size, request.seed),
+        put=functools.partial(parallel.put, sharding=placed.batch_sharding, share=share),
+        source=Source(parts.data, work.spec, work.global_batch_size, request.seed, share),
         stacked=placed.stacked,
         sample_unit=task.sample_unit,
         progress=progress,
@@ -225,14 +236,14 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         parts.trace = trace_steps(trained.program, steps, config.steps_per_call, into, text)
 
 
-def open_data(request: Request, scratch: Path) -> RealData:
-    """The requested data set, opened for this process on this machine."""
+def open_data(request: Request, share: Share, scratch: Path) -> RealData:
+    """The requested data set, opened for this process's share on this machine."""
     # Imported here: TFDS and Grain take seconds to import, and synthetic runs don't need them.
     from trainbench import real_data
     from trainbench.data.pipeline import Shard
     from trainbench.data.reading import Surroundings
 
-    shard = Shard(jax.process_index(), jax.process_count())
+    shard = Shard(share.index, share.count)
     cores = machine.host().cores or 1
     return real_data.open_data(request, Surroundings(cores, shard, scratch, aot.cache_directory()))
 

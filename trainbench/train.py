@@ -58,7 +58,7 @@ class Trainer:
         if state.phase == "warm-up":
             self.progress.update(f"warm-up, step {state.steps_done} · {state.step_time_s:.3g} s a step")
             return
-        rate = self.source.batch_size / state.step_time_s
+        rate = self.source.global_batch_size / state.step_time_s
         self.progress.update(block_text(state.blocks_done, state.blocks_total, rate, self.sample_unit))
 
 

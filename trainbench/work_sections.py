@@ -9,8 +9,8 @@ from trainbench.training.precision import Precision
 from trainbench.training.task import Task
 
 
-def workload_section(config: RunConfig, task: Task, parameters: int, device_count: int) -> record.Workload:
-    """What is trained, at the batch size of `config` on each of `device_count` devices."""
+def workload_section(config: RunConfig, task: Task, parameters: int) -> record.Workload:
+    """What is trained."""
     request = config.request
     return record.Workload(
         model=request.model.label,
@@ -18,7 +18,7 @@ def workload_section(config: RunConfig, task: Task, parameters: int, device_coun
         sample_unit=task.sample_unit,
         parameters=parameters,
         batch_size=config.batch_size,
-        global_batch_size=config.batch_size * device_count,
+        global_batch_size=config.global_batch_size,
         gradient_accumulation=request.gradient_accumulation,
         image_size=request.model.image_size,
         sequence_length=request.model.sequence_length,

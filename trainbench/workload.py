@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 
 from trainbench import models
+from trainbench.autos import RunConfig
 from trainbench.config import Request
 from trainbench.data.spec import ArraySpec, ImageWire, synthetic_wire
 from trainbench.errors import UserError
@@ -48,9 +49,20 @@ class Workload:
         return jax.eval_shape(self.make_state)
 
 
-def build(request: Request, task: Task, global_batch_size: int, prng: str = THREEFRY) -> Workload:
-    """The workload of a request at a global batch size, with this random bit generator for dropout."""
-    build_model = model_builder(request)
+def build(config: RunConfig, task: Task) -> Workload:
+    """The workload of a resolved request."""
+    return build_at(config.request, task, config.global_batch_size, config.prng, config.norm_groups)
+
+
+def build_at(
+    request: Request, task: Task, global_batch_size: int, prng: str = THREEFRY, norm_groups: int = 1
+) -> Workload:
+    """The workload of a request at a global batch size, with this random bit generator for dropout.
+
+    Args:
+      norm_groups: parts of the batch whose batch statistics are apart.
+    """
+    build_model = model_builder(request, norm_groups)
     structure = Structure.of(build_model)
     optimizer = optimizers.build(request.optimizer, global_batch_size)
     make_state = functools.partial(init, structure, build_model, optimizer, request.seed)
@@ -80,10 +92,11 @@ def make_task(request: Request, wire: ImageWire | None = None) -> Task:
     return ImageClassification(model.architecture, model.family, model.image_size, dtype, wire)
 
 
-def model_builder(request: Request) -> BuildModel:
+def model_builder(request: Request, norm_groups: int = 1) -> BuildModel:
     """A function from random streams to the requested model."""
     family = models.FAMILIES[request.model.family]
-    policy = Policy(request.precision.param_dtype, request.precision.compute_dtype)
+    precision = request.precision
+    policy = Policy(precision.param_dtype, precision.compute_dtype, request.remat, norm_groups)
 
     def build_model(rngs: nnx.Rngs) -> nnx.Module:
         model: nnx.Module = family.Model(request.model.architecture, policy=policy, rngs=rngs)

@@ -24,7 +24,7 @@ def same(batch):
 
 
 def fed(mode, real=None, steps_per_call=1, stacked=False):
-    source = Source(real, SPEC, batch_size=2, seed=10)
+    source = Source(real, SPEC, global_batch_size=2, seed=10)
     feed = open_feed(source, mode, steps_per_call, stacked=stacked, put=same)
     taken = [feed.next() for _ in range(20)]
     feed.close()
@@ -64,7 +64,7 @@ def test_several_steps_in_a_call_get_a_batch_each(mode):
 
 
 def test_what_lies_ready_at_the_start_is_known():
-    source = Source(Pipeline(), SPEC, batch_size=2, seed=0)
+    source = Source(Pipeline(), SPEC, global_batch_size=2, seed=0)
     assert calls_ahead(source, "resident", 1) == 0
     assert calls_ahead(source, "host", 1) > DEPTH
     assert calls_ahead(source, "real", 1) == calls_ahead(source, "host", 1) + 5

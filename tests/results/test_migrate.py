@@ -46,6 +46,8 @@ def completed(before: dict, after: dict) -> dict:
     """`before` with the fields that are new below its first level."""
     old = json.loads(json.dumps(before))
     old["workload"].setdefault("gradient_accumulation", after["workload"]["gradient_accumulation"])
+    if old["memory"]:
+        old["memory"].setdefault("largest_batch_size", None)
     for one in old["comparisons"]:
         for name in ("per_watt", "per_dollar", "basis"):
             one.setdefault(name, None)

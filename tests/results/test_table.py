@@ -66,6 +66,8 @@ def test_unknown_is_null_and_never_zero():
         "outcome",
         "autos",
         "comparisons",
+        "processes",
+        "segments",
         "warnings",
     }
     assert frame(collection(examples.ok_cpu()))["utilization_mfu"].to_list() == [None]

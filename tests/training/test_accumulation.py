@@ -16,6 +16,7 @@ from trainbench.measure.flops import walk
 from trainbench.models.layers import BatchNorm, Policy
 from trainbench.training import compile as aot
 from trainbench.training import parallel
+from trainbench.training.parallel import Axes
 from trainbench.training.state import Structure, init
 from trainbench.training.step import accumulate, make_step, repeat
 
@@ -38,7 +39,7 @@ def work_of(model, *overrides, accumulation=1, global_batch_size=8):
         f"gradient_accumulation={accumulation}",
     ]
     asked = request(*fixed, *overrides)
-    return workload.build(asked, workload.make_task(asked), global_batch_size)
+    return workload.build_at(asked, workload.make_task(asked), global_batch_size)
 
 
 def abstract_batch(work):
@@ -174,11 +175,11 @@ def test_several_steps_in_one_call_accumulate_each():
 
 
 def compiled_for(devices, work):
-    mesh = parallel.data_mesh(jax.devices()[:devices])
+    mesh = parallel.mesh(jax.devices()[:devices], Axes(data=devices))
     replicated, split = parallel.replicated(mesh), parallel.batch_sharding(mesh, stacked=False)
     lowered = aot.lower_function(
         work.step,
-        aot.placed(work.abstract_state, replicated),
+        aot.placed(work.abstract_state, jax.tree.map(lambda leaf: replicated, work.abstract_state)),
         aot.abstract_batch(work.spec, split, None),
         donate=(0,),
         out_shardings=(replicated, replicated),
@@ -206,7 +207,7 @@ def test_two_devices_keep_their_samples_and_do_what_one_does(model):
 
 def test_micro_batches_along_the_first_axis_would_move_samples():
     """The check above can fail: cut the other way, each micro-batch lies on one of the two devices."""
-    mesh = parallel.data_mesh(jax.devices()[:2])
+    mesh = parallel.mesh(jax.devices()[:2], Axes(data=2))
 
     def blocks(x):
         return jax.lax.map(lambda part: jnp.tanh(part).sum(), x.reshape(4, 2, 3))

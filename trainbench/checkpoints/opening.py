@@ -9,18 +9,19 @@ import jax
 import jaxlib
 
 from trainbench import __version__
+from trainbench.autos import RunConfig
 from trainbench.checkpoints import files, identity
-from trainbench.checkpoints.session import Session, start
+from trainbench.checkpoints.session import MESH, Session, start
 from trainbench.checkpoints.starting import Wanted
-from trainbench.config import Request
 from trainbench.distributed.team import Alone, Team
 from trainbench.hardware import machine
 from trainbench.training.device import Devices
+from trainbench.training.parallel import Axes
 from trainbench.training.state import TrainState
 
 
 def open_session(
-    request: Request,
+    config: RunConfig,
     tree: Mapping[str, Any],
     abstract: TrainState,
     global_batch_size: int,
@@ -36,14 +37,14 @@ def open_session(
     Raises:
       UserError: the directory can't be used, or what it holds is damaged or another run's.
     """
-    team = team or Alone()
+    team, request = team or Alone(), config.request
     settings = identity.identity(tree, request.checkpoint)
     directory = identity.directory(request.model.name, settings, request.checkpoint)
     return start(
         Wanted(directory, request.model.label, settings, files.array_names(abstract)),
         request.checkpoint,
         abstract,
-        conditions=conditions(devices, len(team.names)),
+        conditions=conditions(devices, config.axes, len(team.names)),
         global_batch_size=global_batch_size,
         device_count=devices.count,
         started=started,
@@ -51,11 +52,12 @@ def open_session(
     )
 
 
-def conditions(devices: Devices, processes: int) -> dict[str, str]:
+def conditions(devices: Devices, axes: Axes, processes: int) -> dict[str, str]:
     """What a step's time depends on beside the configuration: blocks are of one window if these are equal."""
     return {
         "the device": devices.kind,
         "the number of devices": str(devices.count),
+        MESH: str(axes),
         "the number of processes": str(processes),
         "the CPU": str(machine.host().cpu),
         "jax": jax.__version__,

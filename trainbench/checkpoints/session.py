@@ -30,6 +30,8 @@ from trainbench.training.state import TrainState
 if TYPE_CHECKING:
     from trainbench.checkpoints.storage import Storage
 
+# Among the conditions: how the devices are arranged, and so which samples a process reads.
+MESH = "the mesh"
 # How a part of the run ended, by the status of its record.
 ENDED: Mapping[str, Ended] = {"ok": "ok", "invalid": "ok", "interrupted": "interrupted"}
 
@@ -79,8 +81,11 @@ class Session:
         return state
 
     def input_state(self) -> bytes | None:
-        """From where the input of this process goes on."""
-        return self.restored.input_of(self.team.index, len(self.team.names)) if self.restored else None
+        """From where the input of this process goes on; None where it has to begin anew."""
+        notes, processes = self.restored, len(self.team.names)
+        if notes is None or (processes > 1 and notes.conditions[MESH] != self.conditions[MESH]):
+            return None
+        return notes.input_of(self.team.index, processes)
 
     def watch(
         self,
@@ -260,8 +265,8 @@ def _changes(session: Session) -> list[str]:
         )
     if any(notes.inputs) and session.input_state() is None:
         found.append(
-            f"segments: the input of {len(notes.inputs)} processes can't go on in {len(session.team.names)}: "
-            "it began anew"
+            f"segments: the input of {len(notes.inputs)} processes can't be divided anew over "
+            f"{len(session.team.names)}: it began at its beginning"
         )
     return found
 

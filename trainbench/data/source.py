@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trainbench.data import synthetic
 from trainbench.data.bad_records import BadRecords
 from trainbench.data.feed import DEPTH, Cycle, DeviceBatch, Feed, Prefetched, Resident, Stacked, close_batches
-from trainbench.data.spec import ArraySpec, HostBatch, ImageWire
+from trainbench.data.spec import ArraySpec, HostBatch, ImageWire, Share
 from trainbench.data.synthetic import POOL
 
 # The input of one call on its way to the device, and of one in the making.
@@ -46,12 +46,25 @@ class RealData(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """What batches are made of; `real` is None for synthetic data, `batch_size` that of this process."""
+    """What batches are made of.
+
+    Attributes:
+      real: None for synthetic data.
+      spec: of the global batch.
+      global_batch_size: samples of all processes in a batch.
+      share: of this process.
+    """
 
     real: RealData | None
     spec: Mapping[str, ArraySpec]
-    batch_size: int
+    global_batch_size: int
     seed: int
+    share: Share = field(default_factory=Share)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of this process in a batch."""
+        return self.share.batch_size(self.global_batch_size)
 
     def real_batches(self) -> Iterator[HostBatch]:
         assert self.real is not None
@@ -101,7 +114,7 @@ def calls_ahead(source: Source, mode: str, steps_per_call: int) -> int:
 
 def _pool(source: Source, length: int) -> list[HostBatch]:
     if source.real is None:
-        return list(itertools.islice(synthetic.host_batches(source.spec, source.seed), length))
+        return list(itertools.islice(synthetic.host_batches(source.spec, source.seed, source.share), length))
     batches = source.real_batches()
     try:
         return list(itertools.islice(batches, length))

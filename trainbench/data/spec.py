@@ -24,6 +24,31 @@ class ArraySpec:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one process reads of every global batch, which is cut into equal parts, one for each replica.
+
+    Attributes:
+      replicas: the parts that devices of this process hold, ascending.
+      replica_count: all parts.
+      index, count: processes that hold the same parts read the same; which of `count` readers this is.
+    """
+
+    replicas: tuple[int, ...] = (0,)
+    replica_count: int = 1
+    index: int = 0
+    count: int = 1
+
+    def rows(self, global_batch_size: int) -> tuple[range, ...]:
+        """The samples of the global batch, a range for each of `replicas`."""
+        size = global_batch_size // self.replica_count
+        return tuple(range(replica * size, (replica + 1) * size) for replica in self.replicas)
+
+    def batch_size(self, global_batch_size: int) -> int:
+        """Samples of this process in a global batch."""
+        return global_batch_size // self.replica_count * len(self.replicas)
+
+
+@dataclass(frozen=True)
 class ImageWire:
     """How images travel to the device: uint8 pixels, normalised there.
 

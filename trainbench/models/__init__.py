@@ -1,7 +1,7 @@
 """The architectures that trainbench can train, one file each; no harness knowledge in here.
 
 Every family module offers the same names: `Config` (frozen dataclass), `Model` (NNX module), `TASK`,
-`validate`, `forward_macs` and `first_layer_macs`.
+`BATCH_NORM` (whether it has batch normalisation), `validate`, `forward_macs` and `first_layer_macs`.
 """
 
 from types import ModuleType

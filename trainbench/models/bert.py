@@ -20,9 +20,10 @@ from flax import nnx
 from trainbench.errors import UserError
 from trainbench.models.attention import SelfAttention
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, dense, layer_norm
+from trainbench.models.layers import FeedForward, Policy, dense, layer_norm, run_block
 
 TASK = "masked_language_model"
+BATCH_NORM = False
 
 # google-research/bert, modeling.py: initializer_range; TensorFlow's layer_norm epsilon.
 INIT = jax.nn.initializers.truncated_normal(0.02)
@@ -120,7 +121,7 @@ class Block(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout_rate)
 
     def __call__(
-        self, tokens: jax.Array, *, mask: jax.Array, train: bool, rngs: nnx.Rngs | None
+        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
     ) -> jax.Array:
         """Tokens [B, T, D]; `mask` as in `attention.attend`."""
         mixed = self.attention(tokens, mask=mask, train=train, rngs=rngs)
@@ -152,6 +153,7 @@ class Model(nnx.Module):
         self.embeddings = Embeddings(config, policy=policy, rngs=rngs)
         self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
         self.head = Head(config, policy=policy, rngs=rngs)
+        self.remat = policy.remat
 
     def __call__(
         self,
@@ -175,7 +177,7 @@ class Model(nnx.Module):
         tokens = self.embeddings(token_ids, segment_ids, train=train, rngs=rngs)
         mask = padding_mask[:, None, None, :]
         for block in self.blocks:
-            tokens = block(tokens, mask=mask, train=train, rngs=rngs)
+            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
         if masked_positions is not None:
             tokens = jnp.take_along_axis(tokens, masked_positions[..., None], axis=1, mode="clip")
         return self.head(tokens, self.embeddings.token[...])

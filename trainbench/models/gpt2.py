@@ -22,9 +22,10 @@ from jax.nn.initializers import Initializer
 from trainbench.errors import UserError
 from trainbench.models.attention import SelfAttention, causal_mask
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, layer_norm
+from trainbench.models.layers import FeedForward, Policy, layer_norm, run_block
 
 TASK = "causal_language_model"
+BATCH_NORM = False
 
 # openai/gpt-2, src/model.py: w_init_stdev and norm. Positions have 0.01 there; 0.02 in nanoGPT and llm.c.
 STDDEV = 0.02
@@ -94,7 +95,7 @@ class Block(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout_rate)
 
     def __call__(
-        self, tokens: jax.Array, *, mask: jax.Array, train: bool, rngs: nnx.Rngs | None
+        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
     ) -> jax.Array:
         """Tokens [B, T, D]; `mask` as in `attention.attend`."""
         mixed = self.attention(self.attention_norm(tokens), mask=mask, train=train, rngs=rngs)
@@ -114,6 +115,7 @@ class Model(nnx.Module):
         self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
         self.compute_dtype = policy.compute_dtype
+        self.remat = policy.remat
 
     def __call__(self, token_ids: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Float32 logits [B, T, V] of the token after each of `token_ids`, int32 [B, T].
@@ -125,7 +127,7 @@ class Model(nnx.Module):
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
         mask = causal_mask(length)
         for block in self.blocks:
-            tokens = block(tokens, mask=mask, train=train, rngs=rngs)
+            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
         return float32_einsum("btd,vd->btv", self.norm(tokens), self.token[...].astype(self.compute_dtype))
 
 

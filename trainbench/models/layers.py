@@ -5,6 +5,7 @@ Legend: B batch, H height, W width, C channels, T tokens, D width, F hidden widt
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +25,19 @@ CLASSIFIER_STDDEV = 0.01
 
 @dataclass(frozen=True)
 class Policy:
-    """The dtypes of stored parameters and of arithmetic; softmax, statistics and logits stay float32."""
+    """How a model computes, whatever its architecture.
+
+    Attributes:
+      param_dtype: of stored parameters.
+      compute_dtype: of arithmetic; softmax, statistics and logits stay float32.
+      remat: what the backward pass computes again, one of `REMAT_POLICIES`.
+      norm_groups: equal parts of the batch, one after the other, whose batch statistics are apart.
+    """
 
     param_dtype: DTypeLike = jnp.float32
     compute_dtype: DTypeLike = jnp.float32
+    remat: str = "none"
+    norm_groups: int = 1
 
 
 class BatchNorm(nnx.Module):
@@ -40,7 +50,9 @@ class BatchNorm(nnx.Module):
     activations, which matters because ResNet is limited by memory bandwidth, and the shift keeps the
     difference from cancelling once s is near the batch mean. All statistics are float32.
 
-    In a program partitioned over devices the batch is the global one: the compiler adds the reductions.
+    In a program partitioned over devices the batch is the global one; the compiler adds the reductions. These
+    are synchronised statistics. With `policy.norm_groups` as many as the batch has parts on the devices, each
+    part has statistics of its own, and the running ones move towards the mean of these.
     """
 
     def __init__(self, features: int, *, policy: Policy, initial_scale: float = 1.0) -> None:
@@ -49,34 +61,85 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros((features,), jnp.float32))
         self.var = nnx.BatchStat(jnp.ones((features,), jnp.float32))
         self.compute_dtype = policy.compute_dtype
+        self.groups = policy.norm_groups
 
     @jax.named_scope("batch_norm")
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
-        """Normalised inputs [..., C] in the compute dtype; `train` uses and records batch statistics."""
+        """Normalised inputs [B, ..., C] in the compute dtype; `train` uses and records batch statistics."""
+        if not train:
+            return self._normalised(inputs.astype(jnp.float32), self.mean[...], self.var[...])
+        shape = inputs.shape
+        if self.groups > 1:
+            inputs = inputs.reshape(self.groups, shape[0] // self.groups, *shape[1:])
         inputs = inputs.astype(jnp.float32)
-        mean, var = self._batch_statistics(inputs) if train else (self.mean[...], self.var[...])
+        mean, var = self._batch_statistics(inputs)
+        return self._normalised(inputs, mean, var).reshape(shape)
+
+    def _normalised(self, inputs: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
         multiplier = self.scale[...].astype(jnp.float32) * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
         normalised = (inputs - mean) * multiplier + self.bias[...].astype(jnp.float32)
         return normalised.astype(self.compute_dtype)
 
     def _batch_statistics(self, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and biased variance [C] of this batch; moves the running statistics on as a side effect."""
-        axes = tuple(range(inputs.ndim - 1))
+        """Mean and biased variance of this batch; moves the running statistics on as a side effect.
+
+        Both are [C]; with groups, [G, 1, ..., C] of inputs [G, B / G, ..., C].
+        """
+        grouped = self.groups > 1
+        axes = tuple(range(int(grouped), inputs.ndim - 1))
         running_mean = jax.lax.stop_gradient(self.mean[...])
         shifted = inputs - running_mean
-        shifted_mean = shifted.mean(axes)
+        shifted_mean = shifted.mean(axes, keepdims=grouped)
         mean = running_mean + shifted_mean
         # Rounding can leave a constant channel slightly negative.
-        var = jnp.maximum(0.0, jnp.square(shifted).mean(axes) - jnp.square(shifted_mean))
-        count = prod(inputs.shape[:-1])
+        squares_mean = jnp.square(shifted).mean(axes, keepdims=grouped)
+        var = jnp.maximum(0.0, squares_mean - jnp.square(shifted_mean))
+        count = prod(inputs.shape[int(grouped) : -1])
         unbiased_var = var * (count / max(count - 1, 1))
-        self.mean.set_value(_moved_on(running_mean, mean))
-        self.var.set_value(_moved_on(self.var[...], unbiased_var))
+        self.mean.set_value(_moved_on(running_mean, _over_groups(mean)))
+        self.var.set_value(_moved_on(self.var[...], _over_groups(unbiased_var)))
         return mean, var
+
+
+def _over_groups(statistic: jax.Array) -> jax.Array:
+    """The mean [C] of statistics [G, 1, ..., C]; statistics [C] themselves."""
+    return statistic.mean(tuple(range(statistic.ndim - 1)))
 
 
 def _moved_on(running: jax.Array, batch: jax.Array) -> jax.Array:
     return (1 - BATCH_NORM_MOMENTUM) * running + BATCH_NORM_MOMENTUM * jax.lax.stop_gradient(batch)
+
+
+def _keep_products(primitive: Any, *arguments: Any, **parameters: Any) -> bool:
+    """Whether the backward pass is to find this kept: products with weights, and convolutions.
+
+    Products of two activations, attention's, are large and cheap, so they are computed again.
+    """
+    if primitive is jax.lax.conv_general_dilated_p:
+        return True
+    keep_dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    return bool(keep_dots(primitive, *arguments, **parameters))
+
+
+# What the backward pass of a block finds kept, besides its inputs; it computes the rest again.
+REMAT_POLICIES = {"dots": _keep_products, "full": jax.checkpoint_policies.nothing_saveable}
+
+
+def run_block(block: nnx.Module, inputs: jax.Array, *arrays: Any, remat: str, train: bool) -> jax.Array:
+    """What `block(inputs, *arrays, train=train)` returns, rematerialised as `Policy.remat` says.
+
+    Args:
+      arrays: further arguments, such as a mask or an `nnx.Rngs`; None is possible.
+    """
+
+    def call(block: Any, inputs: jax.Array, *arrays: Any) -> jax.Array:
+        outputs: jax.Array = block(inputs, *arrays, train=train)
+        return outputs
+
+    if remat == "none" or not train:
+        return call(block, inputs, *arrays)
+    outputs: jax.Array = nnx.remat(call, policy=REMAT_POLICIES[remat])(block, inputs, *arrays)
+    return outputs
 
 
 def layer_norm(features: int, *, epsilon: float, policy: Policy, rngs: nnx.Rngs) -> nnx.LayerNorm:

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.layers import BatchNorm, Classifier, Policy
+from trainbench.models.layers import BatchNorm, Classifier, Policy, run_block
 
 TASK = "image_classification"
+BATCH_NORM = True
 IMAGE_CHANNELS = 3
 
 # Output channels per inner channel of each kind of block (He et al. 2015, table 1).
@@ -188,6 +189,7 @@ class Model(nnx.Module):
         )
         self.head = Classifier(shapes[-1][-1].out_channels, config.classes, policy=policy, rngs=rngs)
         self.compute_dtype = policy.compute_dtype
+        self.remat = policy.remat
 
     def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Float32 logits [B, classes] of normalised images [B, H, W, 3]; `rngs` is unused (no dropout)."""
@@ -198,7 +200,7 @@ class Model(nnx.Module):
         for number, stage in enumerate(self.stages, start=1):
             with jax.named_scope(f"stage{number}"):
                 for block in stage:
-                    features = block(features, train=train)
+                    features = run_block(block, features, remat=self.remat, train=train)
         return self.head(jnp.mean(features, axis=(1, 2)))
 
 

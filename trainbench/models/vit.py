@@ -19,9 +19,10 @@ from flax import nnx
 
 from trainbench.errors import UserError
 from trainbench.models.attention import SelfAttention
-from trainbench.models.layers import Classifier, FeedForward, Policy, dense, layer_norm
+from trainbench.models.layers import Classifier, FeedForward, Policy, dense, layer_norm, run_block
 
 TASK = "image_classification"
+BATCH_NORM = False
 IMAGE_CHANNELS = 3
 
 # google-research/vision_transformer, vit_jax/models_vit.py.
@@ -89,7 +90,7 @@ class Block(nnx.Module):
         )
         self.dropout = nnx.Dropout(config.dropout_rate)
 
-    def __call__(self, tokens: jax.Array, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
+    def __call__(self, tokens: jax.Array, rngs: nnx.Rngs | None, *, train: bool) -> jax.Array:
         """Tokens [B, T, D]."""
         mixed = self.attention(self.attention_norm(tokens), mask=None, train=train, rngs=rngs)
         tokens = tokens + self.dropout(mixed, deterministic=not train, rngs=rngs)
@@ -115,6 +116,7 @@ class Model(nnx.Module):
         self.head = Classifier(config.width, config.classes, policy=policy, rngs=rngs)
         self.patch = config.patch
         self.compute_dtype = policy.compute_dtype
+        self.remat = policy.remat
 
     def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Float32 logits [B, classes] of normalised images [B, H, W, 3], H = W = config.image_size.
@@ -124,7 +126,7 @@ class Model(nnx.Module):
         tokens = self._embed(images.astype(self.compute_dtype))
         tokens = self.dropout(tokens, deterministic=not train, rngs=rngs)
         for block in self.blocks:
-            tokens = block(tokens, train=train, rngs=rngs)
+            tokens = run_block(block, tokens, rngs, remat=self.remat, train=train)
         # Only the class token is read, so only it is normalised.
         return self.head(self.norm(tokens[:, 0]))
 

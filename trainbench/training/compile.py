@@ -137,13 +137,13 @@ def _lower(traced: Any) -> Any:
             raise UnusableDonation(str(warning)) from None
 
 
-def placed(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
-    """The same abstract arrays, each with `sharding`."""
+def placed(abstract: Any, shardings: Any) -> Any:
+    """The same abstract arrays, each with its sharding out of a tree of the same form."""
 
-    def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def place(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(place, abstract)
+    return jax.tree.map(place, abstract, shardings)
 
 
 def abstract_batch(

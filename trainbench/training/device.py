@@ -1,5 +1,6 @@
 """The devices that this run uses, as JAX shows them."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ class Devices:
     @property
     def count(self) -> int:
         return len(self.handles)
+
+    def first(self, count: int) -> "Devices":
+        """So many of them."""
+        return dataclasses.replace(self, handles=self.handles[:count])
 
     @property
     def chip_count(self) -> int | None:

@@ -1,13 +1,16 @@
 """What a user may ask of the device mesh."""
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 # From the outermost to the innermost: neighbours in the mesh, which have the fastest links, share a layer.
 AXES = ("data", "fsdp", "tensor")
 REST = "rest"
 
-PER_REPLICA, SYNCHRONISED = "per_replica", "synchronised"
-BATCH_NORMS = (PER_REPLICA, SYNCHRONISED)
+BatchNorm = Literal["per_replica", "synchronised"]
+PER_REPLICA: Final = "per_replica"
+SYNCHRONISED: Final = "synchronised"
+BATCH_NORMS: tuple[BatchNorm, ...] = (PER_REPLICA, SYNCHRONISED)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ time and what cuBLAS is called for; programs are cut to one or two layers. What 
 text.
 """
 
-import functools
 import json
 import os
 import re
@@ -24,12 +23,12 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from tests import building
-from trainbench import workload
+from trainbench import autos, placement, workload
 from trainbench.forecast import targets
 from trainbench.forecast.compiler import compilers
 from trainbench.forecast.compiler import topology as target_topology
 from trainbench.training import compile as aot
-from trainbench.training import parallel
+from trainbench.training.device import Devices
 
 HERE = Path(__file__).parent
 ONE_CHIP = {"chips_per_host_bounds": (1, 1, 1)}
@@ -86,24 +85,20 @@ def compiled(name: str) -> tuple[aot.Executable, int]:
     if not overrides:
         on_one = jax.sharding.SingleDeviceSharding(devices[0])
         matrix = jax.ShapeDtypeStruct((MATRIX, MATRIX), jnp.bfloat16, sharding=on_one)
-        return aot.compile_function(jnp.matmul, matrix, matrix), 1
+        return aot.compile_lowered(aot.lower_function(jnp.matmul, matrix, matrix)), 1
     return _compiled_step(devices, batch_size, overrides, {}), len(devices)
 
 
 def _compiled_step(devices: Any, batch_size: int, overrides: Any, options: Any) -> aot.Executable:
-    mesh = parallel.data_mesh(devices)
-    request = building.request(*overrides, "precision=bf16", "optimizer=sgd")
-    work = workload.build(request, workload.make_task(request), batch_size * len(devices))
-    replicated = parallel.replicated(mesh)
-    compile_step = functools.partial(
-        aot.compile_function,
-        donate=(0,),
-        out_shardings=(replicated, replicated),
-        compiler_options=options,
-    )
-    state = aot.placed(work.abstract_state, replicated)
-    batch = aot.abstract_batch(work.spec, parallel.batch_sharding(mesh, stacked=False), None)
-    return compile_step(work.step, state, batch)
+    request = building.request(*overrides, f"batch_size={batch_size}", "precision=bf16", "optimizer=sgd")
+    task, shown = workload.make_task(request), Devices(tuple(devices), devices[0].platform, "", None)
+    settled = autos.resolve(request, task, shown.platform, shown.count, lambda options: True, use_all=True)
+    placed = placement.place(workload.build(settled, task), settled, shown)
+    return aot.compile_lowered(placed.lower(_silent), options)
+
+
+def _silent(phase: str) -> None:
+    del phase
 
 
 def trim(text: str) -> str:

@@ -56,7 +56,8 @@ def traced(request: Request, progress: ProgressLine) -> Reply:
     program = _program(settings, trained)
     trace_s = time.perf_counter() - started
     hardware = hardware_section(devices, asked.precision, _host(target))
-    facts = compiling.facts(settings, trained, hardware, devices.count, flops.walk(program), trace_s)
+    state_bytes = aot.nbytes(trained.abstract_state) // _parts(settings)
+    facts = compiling.facts(settings, trained, hardware, state_bytes, flops.walk(program), trace_s)
     return Reply(facts=facts, bound=_bound(_demand(program, settings, trained, devices), target))
 
 
@@ -142,12 +143,18 @@ def _demand(
     made = [variable for variable in program.jaxpr.outvars if variable not in program.jaxpr.invars]
     moved = _nbytes(arguments) - _nbytes(batch) + _nbytes(made)
     width = min(jnp.dtype(dtype).itemsize for dtype in (precision.param_dtype, precision.compute_dtype))
+    parts = _parts(settings)
     return Demand(
         flops=dict(flops.walk(needed, least).by_inputs),
-        moved_bytes=moved + _nbytes(batch) // devices.count,
-        held_bytes=aot.nbytes(state) + fits.input_bytes(trained, settings, devices),
-        gradient_bytes=parameter_count(state) * width * settings.steps_per_call,
+        moved_bytes=moved // parts + _nbytes(batch) // settings.axes.replicas,
+        held_bytes=aot.nbytes(state) // parts + fits.input_bytes(trained, settings, devices),
+        gradient_bytes=parameter_count(state) * width * settings.steps_per_call // settings.axes.tensor,
     )
+
+
+def _parts(settings: autos.RunConfig) -> int:
+    """Parts that the state is cut into at most."""
+    return settings.axes.fsdp * settings.axes.tensor
 
 
 def _nbytes(variables: Iterable[Any]) -> int:

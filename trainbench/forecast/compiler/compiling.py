@@ -42,6 +42,7 @@ from trainbench.report.numbers import duration
 from trainbench.report.progress import ProgressLine
 from trainbench.results import record
 from trainbench.training import compile as aot
+from trainbench.training import sharding
 from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
@@ -107,7 +108,8 @@ def _facts(request: Request, progress: ProgressLine) -> Facts:
                 cache.save(entry, step.config.request.model.name, step.target.chip, outcome)
     processes = len({device.process_index for device in step.devices.handles})
     hardware = hardware_section(step.devices, step.config.request.precision, record.Host(), processes)
-    known = facts(step.config, step.work, hardware, step.devices.count, lowered.flops, lowered.trace_s)
+    state_bytes = sharding.bytes_per_device(step.placed.state)
+    known = facts(step.config, step.work, hardware, state_bytes, lowered.flops, lowered.trace_s)
     return known.model_copy(update={"lower_s": lowered.lower_s, "entry": str(entry), "cached": cached})
 
 
@@ -115,21 +117,22 @@ def facts(
     settings: autos.RunConfig,
     work: Workload,
     hardware: record.Hardware,
-    devices: int,
+    state_bytes: int,
     flops: FlopCount,
     trace_s: float,
 ) -> Facts:
     """What is known of a step that was traced.
 
     Args:
+      state_bytes: on one device.
       flops: of one device call.
     """
     return Facts(
-        workload=workload_section(settings, work.task, parameter_count(work.abstract_state), devices),
+        workload=workload_section(settings, work.task, parameter_count(work.abstract_state)),
         hardware=hardware,
         autos=autos_section(settings),
         tokens_per_sample=work.task.tokens_per_sample,
-        state_bytes=aot.nbytes(work.abstract_state),
+        state_bytes=state_bytes,
         program_flops=flops.total / settings.steps_per_call,
         steps_per_call=settings.steps_per_call,
         trace_s=trace_s,
@@ -161,8 +164,8 @@ def configured(
         )
     check_supported(request.precision, devices)
     task = workload.make_task(request)
-    resolved = autos.resolve(request, task, devices.platform, devices.count, accepts)
-    return resolved, workload.build(request, task, resolved.batch_size * devices.count, resolved.prng)
+    resolved = autos.resolve(request, task, devices.platform, devices.count, accepts, use_all=True)
+    return resolved, workload.build(resolved, task)
 
 
 def _options(step: Step) -> dict[str, str | bool]:

@@ -33,7 +33,7 @@ class Facts(Section):
     """What is known of a step besides what the compiler says.
 
     Attributes:
-      state_bytes: parameters, statistics and optimizer state; each device has them.
+      state_bytes: parameters, statistics and optimizer state on one device.
       program_flops: of one optimizer step over all devices, by the walk over the traced program.
       entry: the cache's file with what the compiler says; empty where nothing was compiled.
       cached: whether it was there already.
