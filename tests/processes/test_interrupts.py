@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -40,3 +41,19 @@ def test_the_handlers_are_put_back():
     with interrupts.one_wish():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_the_first_wish_is_only_noted_and_the_second_is_obeyed(monkeypatch):
+    monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.05)
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.noted() as wish:
+        assert not wish.said
+        signal.raise_signal(signal.SIGTERM)
+        assert wish.said
+        signal.raise_signal(signal.SIGINT)  # the same wish, by another way
+        assert not wish.insisted
+        time.sleep(0.06)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert wish.insisted
+    assert signal.getsignal(signal.SIGTERM) == before
