@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -143,6 +144,19 @@ def test_after_a_failure_saving_works_again(storage):
     assert files.steps_in(storage.directory) == (1,), "the earlier checkpoint is as it was"
     saved(storage, 3, 3.0)
     assert files.steps_in(storage.directory) == (1, 3)
+
+
+def test_orbax_is_imported_only_where_checkpoints_are_asked_for():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, trainbench.benchmark; sys.exit('orbax.checkpoint' in sys.modules)",
+        ],
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
+        timeout=120,
+    )
+    assert done.returncode == 0
 
 
 def test_orbax_logs_nothing_below_what_ends_a_program():

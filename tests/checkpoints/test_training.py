@@ -86,7 +86,7 @@ def test_losses_after_going_on_are_those_of_a_run_that_never_stopped(tmp_path, i
 
 
 def test_on_another_number_of_devices_the_training_goes_on_and_the_window_begins_anew(tmp_path):
-    common = (*SHALLOW["resnet_tiny"], *FEW, "checkpoint.every=4", f"checkpoint.dir={tmp_path / 'ck'}")
+    common = (*SHALLOW["vit_tiny"], *FEW, "checkpoint.every=4", f"checkpoint.dir={tmp_path / 'ck'}")
     if jax.device_count() < 2:
         pytest.skip("one device only")
     first, _ = trained(tmp_path, *common, "parallel.data=2", after_block=3)
