@@ -1,7 +1,7 @@
 """Scaling efficiency of a model from one chip to many, by forecasts, beside published figures.
 
   python scripts/forecast_scaling.py --model resnet50 --batch-size 128 \\
-      --target v3-1 v3:2x2 v3:4x4 v3:8x8 v3:16x16
+      --target v3-1 v3:2x2 v3:4x4 v3:8x8 v3:16x16 batch_norm=synchronised
   python scripts/forecast_scaling.py --model bert_large --batch-size 12 \\
       --target v3-1 v3:4x4 v3:16x16 sequence_length=512
   python scripts/forecast_scaling.py --model resnet50 --check

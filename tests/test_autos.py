@@ -144,3 +144,57 @@ def test_without_dropout_there_is_nothing_to_choose():
     config = resolved("tpu", "model=vit_tiny", accepts=everything)
     assert (config.prng, dict(config.compiler_options)) == ("threefry2x32", {})
     assert "prng" not in config.autos
+
+
+def test_the_devices_that_the_mesh_takes_are_those_that_are_counted():
+    config = resolved("gpu", "parallel.data=2", "batch_size=8", devices=8)
+    assert (config.axes.devices, config.global_batch_size) == (2, 16)
+    assert config.autos["devices"].value == 2
+    assert "devices" not in resolved("gpu", "batch_size=8", devices=8).autos
+
+
+def test_a_global_batch_is_divided_by_all_devices():
+    config = resolved("gpu", "parallel=data_tensor", "model=vit_b16", "global_batch_size=64", devices=8)
+    assert (config.batch_size, config.global_batch_size) == (8, 64)
+    assert "batch_size" not in config.autos
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said", "fix"),
+    [
+        (["global_batch_size=60"], "8 devices (data 8)", "global_batch_size=64"),
+        (
+            ["global_batch_size=64", "gradient_accumulation=3"],
+            "8 devices (data 8) and gradient_accumulation=3",
+            "global_batch_size=72",
+        ),
+        (["parallel.data=3"], "parallel.data=3: 3 devices as a mesh", "parallel=data uses all 8 devices"),
+        (
+            ["model=vit_b16", "parallel=tensor"],
+            "parallel.tensor=8 does not divide the 12 attention heads of vit_b16",
+            "parallel.tensor=6",
+        ),
+    ],
+)
+def test_what_the_mesh_cannot_split_is_refused_with_what_it_can(overrides, said, fix):
+    with pytest.raises(UserError) as error:
+        resolved("gpu", *overrides, devices=8)
+    assert said in error.value.problem
+    assert error.value.fix == fix
+
+
+def test_batch_statistics_are_each_replicas_own_unless_asked_for():
+    config = resolved("gpu", "parallel=data_tensor", devices=8)
+    assert (config.batch_norm, config.norm_groups) == ("per_replica", 4)
+    assert "Goyal" in config.autos["batch_norm"].reason
+    together = resolved("gpu", "batch_norm=synchronised", devices=8)
+    assert (together.batch_norm, together.norm_groups) == ("synchronised", 1)
+    assert "batch_norm" not in together.autos
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices"), [([], 1), (["model=vit_b16"], 8), (["parallel=tensor"], 8)]
+)
+def test_nothing_is_said_of_batch_statistics_where_there_is_one_replica_or_none(overrides, devices):
+    config = resolved("gpu", *overrides, devices=devices)
+    assert (config.batch_norm, config.norm_groups) == (None, 1)

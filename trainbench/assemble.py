@@ -15,11 +15,16 @@ from trainbench.measure.limits import check_physical
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary, summarise
 from trainbench.measure.statistics import throughput as rate_of
-from trainbench.parallel_section import parallel_section
 from trainbench.results import record
 from trainbench.run import Parts
 from trainbench.trace_section import trace_section
-from trainbench.work_sections import autos_section, hardware_section, software_section, workload_section
+from trainbench.work_sections import (
+    autos_section,
+    hardware_section,
+    parallel_section,
+    software_section,
+    workload_section,
+)
 
 # A state below this might stay in an accelerator's cache, where memory bandwidth does not bound it
 # (the largest is the 256 MB Infinity Cache of AMD's MI300X, per its CDNA 3 white paper).
@@ -69,7 +74,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         input=input_section(parts, _global_batch_size(parts)) if parts.config else None,
         loss=record.Loss.from_curve(parts.losses) if parts.losses else None,
         evaluation=_evaluation(parts),
-        parallel=parallel_section(parts),
+        parallel=_parallel(parts),
         cost=published.cost(parts, speed) if believed else None,
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
@@ -149,6 +154,12 @@ def _workload(parts: Parts) -> record.Workload | None:
     if parts.config is None or parts.task is None or parts.parameters is None:
         return None
     return workload_section(parts.config, parts.task, parts.parameters)
+
+
+def _parallel(parts: Parts) -> record.Parallel | None:
+    if parts.placed is None:
+        return None
+    return parallel_section(parts.placed.config, parts.state_bytes, parts.placed.unsplit)
 
 
 def _hardware(parts: Parts) -> record.Hardware | None:

@@ -403,6 +403,12 @@ def _check_together(request: Request) -> None:
     _check_checkpoints(request)
     if request.steps is not None and request.warmup is not None:
         check_warmup(request.steps, request.warmup)
+    if request.batch_size is not None and request.global_batch_size is not None:
+        raise UserError(
+            f"batch_size={request.batch_size} and global_batch_size={request.global_batch_size}: which?",
+            allowed="batch_size, per device, or global_batch_size, over all devices",
+            fix=f"global_batch_size={request.global_batch_size}, without batch_size",
+        )
     accumulated = request.gradient_accumulation
     if request.batch_size is not None and request.batch_size % accumulated:
         raise UserError(

@@ -38,6 +38,16 @@ class PlacedStep:
         return jax.tree.map(lambda leaf: leaf.sharding, self.state)
 
     @property
+    def state_bytes(self) -> int:
+        """Bytes of the state on each device."""
+        return sharding.bytes_per_device(self.state)
+
+    @property
+    def unsplit(self) -> tuple[str, ...]:
+        """What should have been split and was not, each with why."""
+        return sharding.unsplit(self.state.params, self.mesh)
+
+    @property
     def batch_sharding(self) -> jax.sharding.NamedSharding:
         return parallel.batch_sharding(self.mesh, stacked=self.stacked)
 

@@ -32,7 +32,7 @@ from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
-from trainbench.training import evaluate, parallel, sharding
+from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, local_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
@@ -143,7 +143,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Checkpoints
     placed = parts.placed = placement.place(work, config, devices)
-    parts.state_bytes = sharding.bytes_per_device(placed.state)
+    parts.state_bytes = placed.state_bytes
     if request.checkpoint.every is not None and parts.directory is not None:
         progress.phase("looking for a checkpoint")
         parts.checkpoints = opening.open_session(

@@ -29,6 +29,28 @@ def workload_section(config: RunConfig, task: Task, parameters: int) -> record.W
     )
 
 
+def parallel_section(
+    config: RunConfig, state_bytes: int | None, unsplit: tuple[str, ...]
+) -> record.Parallel | None:
+    """How state, layers and batch are split; None for one device that computes nothing again.
+
+    Args:
+      state_bytes: on one device.
+      unsplit: parameters that should have been split and were not, each with why.
+    """
+    if config.axes.devices == 1 and config.request.remat == "none":
+        return None
+    return record.Parallel(
+        data=config.axes.data,
+        fsdp=config.axes.fsdp,
+        tensor=config.axes.tensor,
+        batch_norm=config.batch_norm,
+        remat=config.request.remat,
+        state_bytes_per_device=state_bytes,
+        unsplit=unsplit,
+    )
+
+
 def hardware_section(
     devices: Devices, precision: Precision, host: record.Host, process_count: int = 1
 ) -> record.Hardware:

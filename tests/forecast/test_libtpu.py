@@ -91,3 +91,23 @@ def test_input_that_is_larger_than_the_memory_is_not_even_compiled(compiled):
     assert outcome.needed_bytes is None
     assert "the input alone needs" in outcome.reason
     assert outcome.compile_s == 0
+
+
+def test_rematerialisation_takes_less_memory(compiled):
+    needed = [
+        compiled("v5e-1", "model=vit_tiny", "batch_size=2048", f"remat={remat}").outcome.memory.peak_bytes
+        for remat in ("none", "dots", "full")
+    ]
+    assert needed[1] < 0.7 * needed[0]
+    assert needed[2] < 0.9 * needed[1]
+
+
+def test_a_state_that_is_split_takes_less_memory(compiled):
+    def arguments(parallel):
+        build = compiled("v5e:2x2", "model=bert_tiny", "batch_size=8", f"parallel={parallel}")
+        assert build.facts.parallel.unsplit == ()
+        return build.facts.parallel.state_bytes_per_device, build.outcome.memory.argument_bytes
+
+    whole, split = arguments("data"), arguments("fsdp")
+    assert split[0] < 0.3 * whole[0]
+    assert whole[1] - split[1] == pytest.approx(whole[0] - split[0], rel=0.05)

@@ -60,7 +60,8 @@ def asked(monkeypatch):
 def test_every_cell_of_the_table_is_asked_for_with_its_batch(asked, root):
     assert forecast_table.main([], root) == ExitCode.OK
     assert len(asked.made) == 18
-    assert ("v6e-1", ("model=resnet50", "precision=bf16", "batch_size=128")) in asked.made
+    resnet = ("model=resnet50", "precision=bf16", "batch_size=128", "batch_norm=synchronised")
+    assert ("v6e-1", resnet) in asked.made
     bert = {target: words for target, words in asked.made if words[0] == "model=bert_large"}
     assert bert["v3-1"][2:] == ("batch_size=12", "sequence_length=512")
     assert bert["tpu7x-1"][2:] == ("batch_size=32", "sequence_length=512")

@@ -8,7 +8,7 @@ from flax import nnx
 
 from tests.models.building import BFLOAT16, BFLOAT16_FULL, FLOAT32, find_products
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import BATCH_NORM_EPSILON, BatchNorm, Classifier
+from trainbench.models.layers import BATCH_NORM_EPSILON, BatchNorm, Classifier, Policy
 
 
 def random_activations(mean: float = 3.0) -> np.ndarray:
@@ -100,3 +100,24 @@ def test_every_product_of_a_bfloat16_float32_einsum_reads_bfloat16():
     assert len(dots) == 3
     for dot in dots:
         assert {variable.aval.dtype for variable in dot.invars} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_batch_norm_in_groups_is_that_of_each_part_alone():
+    inputs = jnp.asarray(random_activations())
+    grouped, alone = (BatchNorm(3, policy=Policy(norm_groups=groups)) for groups in (2, 1))
+    outputs = grouped(inputs, train=True)
+    parts = [BatchNorm(3, policy=FLOAT32) for _ in range(2)]
+    expected = [norm(part, train=True) for norm, part in zip(parts, jnp.split(inputs, 2), strict=True)]
+    np.testing.assert_allclose(outputs, jnp.concatenate(expected), atol=2e-6)
+    assert not np.allclose(outputs, alone(inputs, train=True), atol=1e-3)
+    for name in ("mean", "var"):
+        mean = (getattr(parts[0], name)[...] + getattr(parts[1], name)[...]) / 2
+        np.testing.assert_allclose(getattr(grouped, name)[...], mean, rtol=1e-6)
+
+
+def test_batch_norm_in_groups_evaluates_like_any_other():
+    inputs = jnp.asarray(random_activations())
+    for groups in (1, 2):
+        norm = BatchNorm(3, policy=Policy(norm_groups=groups))
+        outputs = norm(inputs[:3], train=False)
+        np.testing.assert_allclose(outputs, inputs[:3] / np.sqrt(1 + BATCH_NORM_EPSILON), rtol=1e-6)

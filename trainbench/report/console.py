@@ -129,8 +129,19 @@ def _what_ran(result: Result) -> list[str]:
     devices = [_devices(result.hardware)] if result.hardware else []
     return [
         labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
-        labelled("on", " · ".join([*devices, batch, *steps])),
+        labelled("on", " · ".join([*devices, *split(result), batch, *steps])),
     ]
+
+
+def split(result: Result) -> list[str]:
+    """How devices share the work where it is not by the batch alone, and what is computed again."""
+    mesh = result.parallel
+    if mesh is None:
+        return []
+    sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
+    axes = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
+    again = [f"remat {mesh.remat}"] if mesh.remat != "none" else []
+    return ([axes] if mesh.fsdp * mesh.tensor > 1 else []) + again
 
 
 def shape(work: Workload) -> list[str]:

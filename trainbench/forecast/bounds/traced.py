@@ -31,7 +31,7 @@ from trainbench.training import compile as aot
 from trainbench.training.device import Devices
 from trainbench.training.state import parameter_count
 from trainbench.training.step import repeat
-from trainbench.work_sections import hardware_section
+from trainbench.work_sections import hardware_section, parallel_section
 from trainbench.workload import Workload
 
 # bfloat16 products that make up one of float32, by JAX's precision.
@@ -56,8 +56,9 @@ def traced(request: Request, progress: ProgressLine) -> Reply:
     program = _program(settings, trained)
     trace_s = time.perf_counter() - started
     hardware = hardware_section(devices, asked.precision, _host(target))
-    state_bytes = aot.nbytes(trained.abstract_state) // _parts(settings)
-    facts = compiling.facts(settings, trained, hardware, state_bytes, flops.walk(program), trace_s)
+    least = aot.nbytes(trained.abstract_state) // _parts(settings)
+    split = parallel_section(settings, least, ())
+    facts = compiling.facts(settings, trained, hardware, split, flops.walk(program), trace_s)
     return Reply(facts=facts, bound=_bound(_demand(program, settings, trained, devices), target))
 
 

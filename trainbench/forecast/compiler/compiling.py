@@ -42,11 +42,10 @@ from trainbench.report.numbers import duration
 from trainbench.report.progress import ProgressLine
 from trainbench.results import record
 from trainbench.training import compile as aot
-from trainbench.training import sharding
 from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
-from trainbench.work_sections import autos_section, hardware_section, workload_section
+from trainbench.work_sections import autos_section, hardware_section, parallel_section, workload_section
 from trainbench.workload import Workload
 
 # A float32 square of 1 TiB: no device's memory holds it, so that the compiler says at once what it has.
@@ -108,8 +107,8 @@ def _facts(request: Request, progress: ProgressLine) -> Facts:
                 cache.save(entry, step.config.request.model.name, step.target.chip, outcome)
     processes = len({device.process_index for device in step.devices.handles})
     hardware = hardware_section(step.devices, step.config.request.precision, record.Host(), processes)
-    state_bytes = sharding.bytes_per_device(step.placed.state)
-    known = facts(step.config, step.work, hardware, state_bytes, lowered.flops, lowered.trace_s)
+    split = parallel_section(step.config, step.placed.state_bytes, step.placed.unsplit)
+    known = facts(step.config, step.work, hardware, split, lowered.flops, lowered.trace_s)
     return known.model_copy(update={"lower_s": lowered.lower_s, "entry": str(entry), "cached": cached})
 
 
@@ -117,14 +116,14 @@ def facts(
     settings: autos.RunConfig,
     work: Workload,
     hardware: record.Hardware,
-    state_bytes: int,
+    split: record.Parallel | None,
     flops: FlopCount,
     trace_s: float,
 ) -> Facts:
     """What is known of a step that was traced.
 
     Args:
-      state_bytes: on one device.
+      split: over the devices, if there are several.
       flops: of one device call.
     """
     return Facts(
@@ -132,7 +131,8 @@ def facts(
         hardware=hardware,
         autos=autos_section(settings),
         tokens_per_sample=work.task.tokens_per_sample,
-        state_bytes=state_bytes,
+        state_bytes=aot.nbytes(work.abstract_state),
+        parallel=split,
         program_flops=flops.total / settings.steps_per_call,
         steps_per_call=settings.steps_per_call,
         trace_s=trace_s,

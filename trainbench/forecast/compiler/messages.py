@@ -33,7 +33,7 @@ class Facts(Section):
     """What is known of a step besides what the compiler says.
 
     Attributes:
-      state_bytes: parameters, statistics and optimizer state on one device.
+      state_bytes: parameters, statistics and optimizer state, however they are split.
       program_flops: of one optimizer step over all devices, by the walk over the traced program.
       entry: the cache's file with what the compiler says; empty where nothing was compiled.
       cached: whether it was there already.
@@ -44,6 +44,7 @@ class Facts(Section):
     autos: dict[str, record.Auto]
     tokens_per_sample: int | None
     state_bytes: int
+    parallel: record.Parallel | None = None
     program_flops: float
     steps_per_call: int
     trace_s: float

@@ -36,7 +36,9 @@ def overrides(model: str, target: str) -> list[str]:
     is_text = model.startswith("bert")
     batch = _SMALLER_TEXT_BATCHES.get(target, _TEXT_BATCH) if is_text else _BATCH
     length = [f"sequence_length={_LENGTH}"] if is_text else []
-    return [f"model={model}", "precision=bf16", f"batch_size={batch}", *length]
+    # All rows alike, whether a chip is one device or two.
+    norm = [] if is_text or model.startswith("vit") else ["batch_norm=synchronised"]
+    return [f"model={model}", "precision=bf16", f"batch_size={batch}", *length, *norm]
 
 
 def markdown(rows: Sequence[Row], *, ids: bool = False) -> str:
