@@ -215,6 +215,15 @@ def test_a_measurement_goes_on_with_the_blocks_that_are_missing():
     assert [len(notes.measured.block_s) for notes in rig.saved] == [10]
 
 
+def test_an_interrupt_in_the_warmup_leaves_the_earlier_blocks_in_the_result():
+    rig = Rig()
+    rig.program.interrupt_at_call = 5
+    timing = rig.run(Measured((0.5, 0.6), (0.1, 0.1), Steadiness(True, "settled")))
+    assert timing.interrupted
+    assert timing.block_s == (0.5, 0.6)
+    assert not timing.steady
+
+
 def test_nothing_is_timed_again_when_no_block_is_missing():
     earlier = Measured((BLOCK_S,) * 10, (0.0,) * 10, Steadiness(True, "settled"))
     rig = Rig()

@@ -99,12 +99,6 @@ class _Tape:
     interrupted: bool = False
     error: str | None = None
 
-    def go_on_from(self, earlier: Measured) -> None:
-        self.timed_s = list(earlier.block_s)
-        self.first_issue_s = list(earlier.first_issue_s)
-        if earlier.block_s and not earlier.warmup.steady:
-            self.warmup = earlier.warmup
-
     def so_far(self) -> Measured:
         return Measured(tuple(self.timed_s), tuple(self.first_issue_s), self.warmup)
 
@@ -143,12 +137,13 @@ def measure(
       MeasurementError: when the clock stands still, runs backwards or is not finite over a block. Nothing is
         kept then, because every block was timed with that clock.
     """
-    tape = _Tape()
+    earlier = earlier or Measured()
+    tape = _Tape(timed_s=list(earlier.block_s), first_issue_s=list(earlier.first_issue_s))
     report = progress or _ignore
     try:
         _warm_up(program, plan, clock, report, tape)
-        if earlier is not None:
-            tape.go_on_from(earlier)
+        if earlier.block_s and not earlier.warmup.steady:
+            tape.warmup = earlier.warmup
         _run_timed_blocks(program, plan, clock, guard, report, tape, between or _nothing)
     except KeyboardInterrupt:
         tape.interrupted = True
