@@ -71,6 +71,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
         trace=trace_section(parts),
+        processes=parts.processes,
         warnings=(*doubts(parts, summary, software), *published.left_out(parts, work)),
     )
 
@@ -156,6 +157,7 @@ def _hardware(parts: Parts) -> record.Hardware | None:
         parts.devices,
         parts.request.precision,
         record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
+        len(parts.team.names),
     )
 
 
@@ -250,7 +252,7 @@ def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utiliz
 def _memory(parts: Parts) -> record.Memory | None:
     if parts.devices is None:
         return None
-    allocator = allocator_memory(parts.devices.handles)
+    allocator = allocator_memory(parts.devices.local)
     return record.Memory(
         peak_bytes_allocator=allocator.peak_bytes,
         peak_bytes_compiled=parts.executable.peak_bytes if parts.executable else None,

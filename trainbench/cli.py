@@ -11,9 +11,10 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +27,12 @@ from trainbench.processes import batch_search, child, interrupts
 from trainbench.report.console import error_screen
 from trainbench.results import store
 
+if TYPE_CHECKING:
+    from trainbench.distributed.start import Joined
+
 CONFIG_PATH = "pkg://trainbench.configs"
+# Hydra makes a directory for each run, unless it is told this.
+LEAVING_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null"]
 
 # One point of what Hydra composed: its configuration, and Hydra's settings for it.
 Job = Callable[[DictConfig, Any], None]
@@ -100,8 +106,12 @@ def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
     asked = list(options.overrides)
     searched = batch_search.is_asked_for(asked)
+    several = None if options.cfg or options.info else _joined(asked, searched)
     if not searched:
         options.overrides = _expanded(asked)
+    writes = several is None or several.members.index == 0
+    if not writes:
+        options.overrides += LEAVING_NOTHING
 
     def job(config: DictConfig, settings: Any) -> None:
         directory = Path(settings.runtime.output_dir)
@@ -111,17 +121,49 @@ def _single(options: argparse.Namespace, command: str) -> int:
             return
         # Imported late: the parent of other processes must not start a JAX backend, which would take the
         # device's memory.
-        from trainbench import benchmark
+        from trainbench import benchmark, together
 
         try:
-            codes.append(benchmark.run_and_show(_plain(config), directory, command))
+            tree = _plain(config)
+            if several is None:
+                codes.append(benchmark.run_and_show(tree, directory, command))
+            else:
+                codes.append(together.run_and_show(tree, directory, command, several))
         except UserError:
-            _remove_if_empty(directory)
+            if writes:
+                _remove_if_empty(directory)
             raise
 
-    with interrupts.one_wish():
+    with interrupts.one_wish(), _telling(several):
         _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
+
+
+def _joined(overrides: list[str], searched: bool) -> "Joined | None":
+    """The run of several processes that this one has joined; None: it is alone."""
+    # Imported late, as what only a run needs.
+    from trainbench.distributed import start
+
+    if searched and start.is_one_of_several(overrides):
+        raise _alone_only("a search for the batch size")
+    return start.joined(overrides)
+
+
+def _alone_only(what: str) -> UserError:
+    return UserError(
+        f"{what} starts a process for each of its points, and this is one of several processes already",
+        allowed="one benchmark in several processes; or a single process with all devices of one host",
+        fix="start the points one after the other; or distributed.cluster=none in a single process",
+    )
+
+
+def _telling(several: "Joined | None") -> AbstractContextManager[None]:
+    if several is None:
+        return nullcontext()
+    # Imported late, as everything that imports JAX.
+    from trainbench import together
+
+    return together.telling(several)
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -143,8 +185,11 @@ def _expanded(overrides: list[str]) -> list[str]:
 
 def _sweep(options: argparse.Namespace) -> int:
     # Imported late, as one benchmark doesn't need it.
+    from trainbench.distributed import start
     from trainbench.processes import sweep, sweep_plan
 
+    if start.is_one_of_several(options.overrides):
+        raise _alone_only("a sweep")
     plan = sweep_plan.plan(options.overrides, options.config_dir)
     where = [f"hydra.sweep.dir={child.quoted(str(plan.directory))}"]
     own = [f"--config-dir={options.config_dir}"] if options.config_dir else []
@@ -178,7 +223,7 @@ def _prepare(arguments: list[str]) -> int:
     if options.multirun:
         raise UserError("prepare takes one data set", allowed="one set of overrides", fix="leave -m out")
     # Nothing is measured, so there is no result and no directory for one.
-    options.overrides[:0] = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+    options.overrides[:0] = LEAVING_NOTHING
 
     def job(config: DictConfig, settings: Any) -> None:
         del settings
@@ -197,7 +242,7 @@ def _fits(arguments: list[str]) -> int:
     options = command_line.parse([word for word in arguments if word != "--json"])
     if options.multirun:
         raise UserError("fits takes one configuration", allowed="one set of overrides", fix="leave -m out")
-    options.overrides = ["hydra.run.dir=.", "hydra.output_subdir=null", *_expanded(options.overrides)]
+    options.overrides = [*LEAVING_NOTHING, *_expanded(options.overrides)]
     codes: list[ExitCode] = []
 
     def job(config: DictConfig, settings: Any) -> None:

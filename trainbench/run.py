@@ -20,6 +20,8 @@ from trainbench.autos import Auto, RunConfig
 from trainbench.config import Request
 from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source
+from trainbench.distributed.pulse import Pulse
+from trainbench.distributed.team import Alone, Team
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
@@ -27,6 +29,7 @@ from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
 from trainbench.measure.trace import Trace, trace_steps
 from trainbench.report.progress import ProgressLine
+from trainbench.results.record import Process
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
 from trainbench.training import evaluate
@@ -57,13 +60,16 @@ class Parts:
     `directory` is where what the run leaves behind goes, besides its record; None keeps nothing.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
-    model.
+    model. `waits_s` has what each timed block of the main one waited for batches, and `processes` what is
+    known of each process of the `team`, where there are several.
     """
 
     request: Request
     tree: Mapping[str, Any]
     command: str
     directory: Path | None = None
+    team: Team = field(default_factory=Alone)
+    pulse: Pulse | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     devices: Devices | None = None
     data: RealData | None = None
@@ -75,6 +81,8 @@ class Parts:
     donated: bool | None = None
     window: TimedWindow | None = None
     timing: Timing | None = None
+    waits_s: tuple[float, ...] = ()
+    processes: tuple[Process, ...] = ()
     beside: dict[Mode, Timing] = field(default_factory=dict)
     again: Timing | None = None
     loader: Timing | None = None
@@ -148,6 +156,8 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         stacked=placed.stacked,
         sample_unit=task.sample_unit,
         progress=progress,
+        team=parts.team,
+        pulse=parts.pulse,
     )
 
 
@@ -167,6 +177,7 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         del before  # its state takes memory on the devices
     trained = train(trainer, main)
     parts.timing, parts.window, parts.losses = trained.timing, trained.window, trained.losses
+    parts.waits_s = trained.waits_s
     parts.donated, parts.config = trained.donated, config.with_autos(trained.chosen)
     if trained.timing.interrupted or trained.timing.error:
         return

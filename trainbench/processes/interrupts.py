@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -10,12 +10,19 @@ from types import FrameType
 SAME_WISH_S = 1.0
 
 
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def one_wish() -> Iterator[None]:
+def one_wish(grant: Callable[[], None] = _raise) -> Iterator[None]:
     """In here SIGTERM raises KeyboardInterrupt, as Ctrl-C does; a signal that follows at once does nothing.
 
     Schedulers and `timeout` end a program with SIGTERM: what was measured is saved then too. A second
     KeyboardInterrupt, while the first is being dealt with, would lose it.
+
+    Args:
+      grant: what to do in place of raising KeyboardInterrupt.
     """
     last_s = -SAME_WISH_S
 
@@ -25,7 +32,7 @@ def one_wish() -> Iterator[None]:
         last_s = time.monotonic()
         if repeated:
             return
-        raise KeyboardInterrupt
+        grant()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

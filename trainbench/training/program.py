@@ -1,11 +1,14 @@
 """The training loop's body as `measure` wants it: issue one call, fence."""
 
+import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from trainbench.data.feed import DeviceBatch, Feed, Resident
+from trainbench.measure.clock import Clock, wall_clock
 from trainbench.training.state import TrainState
 from trainbench.training.task import Metrics
 
@@ -14,9 +17,24 @@ class TrainingProgram:
     """A compiled step with its state and its feed.
 
     Nothing is fetched while steps are timed: losses seen at fences stay on the device until asked for.
+
+    Args:
+      watched: whether another thread may ask how far the calls are.
+
+    Attributes:
+      waits_s: seconds that the calls before each fence waited for their batches.
     """
 
-    def __init__(self, call: Callable[..., Any], state: TrainState, feed: Feed, steps_per_call: int) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        state: TrainState,
+        feed: Feed,
+        steps_per_call: int,
+        *,
+        watched: bool = False,
+        clock: Clock = wall_clock,
+    ) -> None:
         self._call = call
         self._state = state
         self._feed = feed
@@ -24,23 +42,45 @@ class TrainingProgram:
         self._batch: DeviceBatch | None = None
         self._metrics: Metrics = {}
         self._seen: list[tuple[int, jax.Array]] = []
+        self._clock = clock
+        self._waited_s = 0.0
+        self.waits_s: list[float] = []
+        self._pending: deque[jax.Array] | None = deque() if watched else None
         self.calls = 0
 
     def resident(self) -> "TrainingProgram":
         """A program that goes on from here with the last batch alone; this one must not be used again."""
         assert self._batch is not None
-        return TrainingProgram(self._call, self._state, Resident(self._batch), self._steps_per_call)
+        feed, watched = Resident(self._batch), self._pending is not None
+        return TrainingProgram(self._call, self._state, feed, self._steps_per_call, watched=watched)
 
     def issue(self) -> None:
         """Dispatch one device call; blocks only while the feed has no batch ready."""
+        asked_s = self._clock()
         self._batch = self._feed.next()
+        self._waited_s += self._clock() - asked_s
         self._state, self._metrics = self._call(self._state, self._batch)
         self.calls += 1
+        if self._pending is not None:
+            self._pending.append(self._metrics["loss"])
 
     def fence(self) -> None:
         """Wait for everything issued, on the step's own outputs."""
         jax.block_until_ready((self._state, self._metrics))
         self._seen.append((self.calls * self._steps_per_call, self._metrics["loss"]))
+        self.waits_s.append(self._waited_s)
+        self._waited_s = 0.0
+        if self._pending is not None:
+            self._pending.clear()
+
+    def in_flight(self) -> int:
+        """Calls that have not finished; of a watched program, and from any thread."""
+        pending = self._pending
+        # A fence empties it meanwhile.
+        with contextlib.suppress(IndexError):
+            while pending and pending[0].is_ready():  # type: ignore[attr-defined]  # JAX documents it, untyped
+                pending.popleft()
+        return len(pending or ())
 
     @property
     def state(self) -> TrainState:
