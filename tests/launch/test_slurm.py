@@ -165,3 +165,22 @@ def test_two_tasks_are_one_run(cluster, cache, tmp_path):
     assert record["workload"]["global_batch_size"] == 8
     assert len(list(tmp_path.rglob("result.json"))) == 1
     assert record["status"] == "ok"
+
+
+def test_a_run_of_two_tasks_that_is_told_to_stop_still_writes_its_result(cluster, cache, tmp_path):
+    environment = commands.environment(cache) | {
+        "SLURM_CONF": cluster["SLURM_CONF"],
+        "PYTHON": sys.executable,
+    }
+    asked = ("model=resnet_tiny", "batch_size=4", "measure=quick", "steps=100000", "warmup=1")
+    job = submitted(environment, tmp_path, *asked)
+    end = time.monotonic() + 240
+    while "measuring block" not in log(tmp_path, job):
+        assert time.monotonic() < end, log(tmp_path, job)
+        time.sleep(0.3)
+    slurm(cluster, tmp_path, "scancel", "--signal=TERM", job)
+    assert until(environment, tmp_path, job, "COMPLETED", "FAILED") == "FAILED"
+    assert "without checkpoint.every=N" in log(tmp_path, job)
+    record = commands.result_of(tmp_path / "outputs" / f"slurm-{job}")
+    assert record["status"] == "interrupted"
+    assert record["hardware"]["process_count"] == 2
