@@ -53,15 +53,16 @@ class PlacedStep:
 
     def lower(self, on_phase: Callable[[str], None]) -> aot.Lowered:
         """The step as StableHLO, state donated."""
-        return aot.lower_function(
-            self.function,
-            self.state,
-            self.batch,
-            donate=(0,),
-            out_shardings=(self.state_shardings, parallel.replicated(self.mesh)),
-            matmul_precision=self.config.request.precision.matmul_precision,
-            on_phase=on_phase,
-        )
+        with jax.set_mesh(self.mesh):
+            return aot.lower_function(
+                self.function,
+                self.state,
+                self.batch,
+                donate=(0,),
+                out_shardings=(self.state_shardings, parallel.replicated(self.mesh)),
+                matmul_precision=self.config.request.precision.matmul_precision,
+                on_phase=on_phase,
+            )
 
     def compile(self, on_phase: Callable[[str], None]) -> aot.Executable:
         """The step as an executable for these devices."""

@@ -51,8 +51,14 @@ def test_tensor_splits_columns_then_rows(path, shape, expected):
 
 def test_fsdp_splits_the_longest_dimension_that_it_divides():
     assert spec("blocks/0/mlp/up/kernel", 64, 256, fsdp=8) == (None, "fsdp")
-    assert spec("token", 50257, 768, fsdp=8) == (None, "fsdp")
     assert spec("stages/0/0/conv1/kernel", 3, 3, 16, 16, fsdp=8) == (None, None, "fsdp", None)
+
+
+def test_tables_of_embeddings_are_split_by_rows_alone():
+    assert spec("token", 1024, 768, fsdp=8) == ("fsdp", None)
+    assert spec("embeddings/token", 1024, 768, fsdp=2, tensor=2) == (("tensor", "fsdp"), None)
+    assert spec("embeddings/position", 512, 1024, fsdp=8, tensor=2) == ("fsdp", None)
+    assert spec("token", 50257, 768, fsdp=8) == (None, None)
 
 
 def test_what_is_small_stays_whole_under_fsdp():
@@ -71,7 +77,15 @@ def test_a_dimension_that_is_no_multiple_stays_whole_and_is_told():
     assert sharding.spec_of("token", (50257, 66), mesh) == PartitionSpec(None, None)
     assert sharding.unsplit(params, mesh) == (
         "token: 50,257 is not a multiple of tensor=2",
-        "token: no dimension of 50,257 x 66 is left that is a multiple of fsdp=4",
+        "token: 50,257 is not a multiple of fsdp=4",
+    )
+    params = {
+        "token": jax.ShapeDtypeStruct((30522, 64), "float32"),
+        "mlp/up/kernel": jax.ShapeDtypeStruct((66, 102), "float32"),
+    }
+    assert sharding.unsplit(params, mesh) == (
+        "token: 30,522 is not a multiple of tensor=2 x fsdp=4",
+        "mlp/up/kernel: no dimension of 66 x 102 is left that is a multiple of fsdp=4",
     )
 
 

@@ -20,7 +20,7 @@ from flax import nnx
 from trainbench.errors import UserError
 from trainbench.models.attention import SelfAttention
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, dense, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm, run_block
 
 TASK = "masked_language_model"
 BATCH_NORM = False
@@ -80,7 +80,7 @@ class Embeddings(nnx.Module):
         self, token_ids: jax.Array, segment_ids: jax.Array, *, train: bool, rngs: nnx.Rngs | None
     ) -> jax.Array:
         """Embedded tokens [B, T, D] of ids [B, T]."""
-        tokens = jnp.take(self.token[...], token_ids, axis=0, mode="clip")
+        tokens = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         positions = self.position[: token_ids.shape[1]]
         summed = tokens + positions + select_rows(self.segment[...], segment_ids)
         return self.dropout(self.norm(summed), deterministic=not train, rngs=rngs)

@@ -22,7 +22,7 @@ from jax.nn.initializers import Initializer
 from trainbench.errors import UserError
 from trainbench.models.attention import SelfAttention, causal_mask
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm, run_block
 
 TASK = "causal_language_model"
 BATCH_NORM = False
@@ -123,7 +123,8 @@ class Model(nnx.Module):
         `rngs` is needed only in training with a dropout rate above 0.
         """
         length = token_ids.shape[1]
-        embedded = jnp.take(self.token[...], token_ids, axis=0, mode="clip") + self.position[:length]
+        embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
+        embedded = embedded + self.position[:length]
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
         mask = causal_mask(length)
         for block in self.blocks:

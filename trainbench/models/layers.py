@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.nn.initializers import Initializer
+from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from trainbench.models.dots import float32_einsum
@@ -123,6 +124,22 @@ def _keep_products(primitive: Any, *arguments: Any, **parameters: Any) -> bool:
 
 # What the backward pass of a block finds kept, besides its inputs; it computes the rest again.
 REMAT_POLICIES = {"dots": _keep_products, "full": jax.checkpoint_policies.nothing_saveable}
+
+
+# The axes of a mesh that split the samples of a batch, where the program is traced for a mesh.
+BATCH_AXES = ("data", "fsdp")
+
+
+def by_sample(activations: jax.Array) -> jax.Array:
+    """The same activations [B, ...], each device holding those of its own samples and no others'.
+
+    Without a word the compiler may split them as it finds a table of embeddings split, along the width, and
+    move all of them to and fro in every layer. Outside of a mesh nothing happens.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return activations
+    free = [PartitionSpec.UNCONSTRAINED] * (activations.ndim - 1)
+    return jax.lax.with_sharding_constraint(activations, PartitionSpec(BATCH_AXES, *free))
 
 
 def run_block(block: nnx.Module, inputs: jax.Array, *arrays: Any, remat: str, train: bool) -> jax.Array:

@@ -29,10 +29,12 @@ class Rules:
     """The content of sharding.yaml.
 
     Attributes:
-      least_elements: smaller parameters are not split by the axis `fsdp`.
+      rows_only: parameters of which the axis `fsdp` splits the first dimension or none.
+      least_elements: smaller parameters are not split by it.
     """
 
     tensor: tuple[TensorRule, ...]
+    rows_only: re.Pattern[str]
     least_elements: int
 
     def tensor_dimension(self, path: str, ndim: int) -> int | None:
@@ -47,11 +49,14 @@ def rules() -> Rules:
     text = resources.files("trainbench.training").joinpath("sharding.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     return Rules(
-        tuple(
-            TensorRule(re.compile(rf"(^|/){rule['path']}$"), rule["dimension"]) for rule in content["tensor"]
-        ),
+        tuple(TensorRule(_at_the_end(rule["path"]), rule["dimension"]) for rule in content["tensor"]),
+        _at_the_end(content["fsdp"]["rows_only"]),
         content["fsdp"]["least_elements"],
     )
+
+
+def _at_the_end(path: str) -> re.Pattern[str]:
+    return re.compile(rf"(^|/){path}$")
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
@@ -59,12 +64,19 @@ def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 
     A dimension that an axis does not divide stays whole; `unsplit` tells of it.
     """
-    axes: list[str | None] = [None] * len(shape)
+    axes: list[str | tuple[str, str] | None] = [None] * len(shape)
     split = rules().tensor_dimension(path, len(shape)) if shape else None
     if split is not None and mesh.shape[TENSOR] > 1 and shape[split] % mesh.shape[TENSOR] == 0:
         axes[split] = TENSOR
     fsdp = mesh.shape[FSDP]
-    if fsdp > 1 and prod(shape) >= rules().least_elements:
+    if fsdp == 1 or prod(shape) < rules().least_elements:
+        return PartitionSpec(*axes)
+    if rules().rows_only.search(path):
+        if axes[0] is None and shape[0] % fsdp == 0:
+            axes[0] = FSDP
+        elif axes[0] == TENSOR and shape[0] % (fsdp * mesh.shape[TENSOR]) == 0:
+            axes[0] = (TENSOR, FSDP)
+    else:
         fitting = [
             dimension for dimension, size in enumerate(shape) if axes[dimension] is None and size % fsdp == 0
         ]
@@ -87,9 +99,14 @@ def _reasons(path: str, shape: tuple[int, ...], mesh: Mesh) -> tuple[str, ...]:
     reasons = []
     if tensor > 1 and split is not None and TENSOR not in used:
         reasons.append(f"{path}: {shape[split]:,} is not a multiple of tensor={tensor}")
-    if fsdp > 1 and prod(shape) >= rules().least_elements and FSDP not in used:
-        sizes = " x ".join(f"{size:,}" for size in shape)
-        reasons.append(f"{path}: no dimension of {sizes} is left that is a multiple of fsdp={fsdp}")
+    is_split = any(FSDP in (axes if isinstance(axes, tuple) else (axes,)) for axes in used)
+    if fsdp > 1 and prod(shape) >= rules().least_elements and not is_split:
+        if rules().rows_only.search(path):
+            factors = f"tensor={tensor} x fsdp={fsdp}" if TENSOR in used else f"fsdp={fsdp}"
+            reasons.append(f"{path}: {shape[0]:,} is not a multiple of {factors}")
+        else:
+            sizes = " x ".join(f"{size:,}" for size in shape)
+            reasons.append(f"{path}: no dimension of {sizes} is left that is a multiple of fsdp={fsdp}")
     return tuple(reasons)
 
 
