@@ -24,7 +24,7 @@ from trainbench.measure.blocks import measure, time_of_one_call
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.statistics import summarise
 from trainbench.training import compile as aot
-from trainbench.training.device import local_devices
+from trainbench.training.device import all_devices
 from trainbench.training.program import TrainingProgram, first_call
 from trainbench.training.state import TrainState
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Print the ratio for the given overrides."""
     aot.enable_compilation_cache()
     request = config.parse(composed(sys.argv[1:] or ["model=resnet_tiny", "batch_size=8"]))
-    device = local_devices().first(1)
+    device = all_devices().first(1)
     task, platform = workload.make_task(request), device.platform
     settled = autos.resolve(request, task, platform, device_count=1)
     work = workload.build(settled, task)

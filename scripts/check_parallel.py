@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from trainbench import autos, config, placement, workload
 from trainbench.data.synthetic import host_batches
 from trainbench.training import parallel
-from trainbench.training.device import Devices, local_devices
+from trainbench.training.device import Devices, all_devices
 
 STEPS = 20
 GLOBAL_BATCH = 32
@@ -81,7 +81,7 @@ def _tree(overrides: Sequence[str]) -> dict[str, object]:
 
 def main(overrides: Sequence[str]) -> int:
     """Print the table; 1 where a loss is too far apart."""
-    devices = local_devices()
+    devices = all_devices()
     if devices.count != DEVICES:
         sys.exit(
             f"{devices.count} devices here; set XLA_FLAGS=--xla_force_host_platform_device_count={DEVICES}"

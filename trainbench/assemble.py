@@ -7,6 +7,7 @@ from typing import Literal
 
 from trainbench import published
 from trainbench.checkpoint_section import checkpoint_section, segments_section
+from trainbench.communication_section import communication_section
 from trainbench.data.settings import SyntheticData
 from trainbench.doubts import doubts
 from trainbench.hardware import machine
@@ -79,6 +80,8 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
         trace=trace_section(parts),
+        communication=communication_section(parts),
+        processes=parts.processes,
         checkpoint=checkpoint_section(parts, summary.median if summary else None),
         segments=segments_section(parts, ending.status),
         warnings=(*doubts(parts, summary, software), *published.left_out(parts, work)),
@@ -170,6 +173,7 @@ def _hardware(parts: Parts) -> record.Hardware | None:
         parts.devices,
         parts.request.precision,
         record.Host(cpu=host.cpu, cores=host.cores, memory_bytes=host.memory_bytes),
+        len(parts.team.names),
     )
 
 
@@ -264,7 +268,7 @@ def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utiliz
 def _memory(parts: Parts) -> record.Memory | None:
     if parts.devices is None:
         return None
-    allocator = allocator_memory(parts.devices.handles)
+    allocator = allocator_memory(parts.devices.local)
     return record.Memory(
         peak_bytes_allocator=allocator.peak_bytes,
         peak_bytes_compiled=parts.executable.peak_bytes if parts.executable else None,

@@ -3,13 +3,15 @@
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trainbench import config, fits, published
 from trainbench.assemble import Ending, assemble
+from trainbench.distributed.team import ProcessLost
+from trainbench.distributed.watchdog import Told
 from trainbench.errors import EXIT_CODES, ExitCode, OutOfMemory, UserError, first_line
 from trainbench.measure.errors import MeasurementError
 from trainbench.model_flops import flops_per_sample
@@ -29,29 +31,43 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
       UserError: the configuration is wrong, or the directory cannot be written to.
     """
     request = config.parse(tree)
+    prepare(request, directory)
+    parts = Parts(request=request, tree=tree, command=command, directory=directory)
+    try:
+        with ProgressLine() as progress:
+            ending = attempt(parts, progress)
+        return EXIT_CODES[conclude(parts, ending, directory).status]
+    finally:
+        if parts.checkpoints is not None:
+            parts.checkpoints.close()
+
+
+def prepare(request: config.Request, directory: Path) -> None:
+    """None; what is needed to save a result is there, before it takes long.
+
+    Raises:
+      UserError: the directory cannot be written to, or the user's own figures cannot be read.
+    """
     figures.load(request.extra_figures, flops_per_sample)
     store.check_writable(directory)
     store.set_aside(directory)
     published.remove_chart(directory)
     enable_compilation_cache()
-    parts = Parts(request=request, tree=tree, command=command, directory=directory)
-    try:
-        with ProgressLine() as progress:
-            ending = _attempt(parts, progress, directory)
-        with _uninterrupted():
-            result = assemble(parts, ending)
-            path = _save(result, directory)
-            if parts.checkpoints is not None:
-                parts.checkpoints.end(result.status)
-    finally:
+
+
+def conclude(parts: Parts, ending: Ending, directory: Path) -> Result:
+    """The record of a run, which is in `directory` now; its summary is printed, its chart drawn."""
+    with _uninterrupted():
+        result = assemble(parts, ending)
+        path = _save(result, directory)
         if parts.checkpoints is not None:
-            parts.checkpoints.close()
+            parts.checkpoints.end(result.status)
     for line in console.closing(result, path):
         print(line)
     chart = published.draw(parts, result, directory)
     if chart:
         print(chart)
-    return EXIT_CODES[result.status]
+    return result
 
 
 @contextmanager
@@ -75,10 +91,16 @@ def _save(result: Result, directory: Path) -> Path:
         raise
 
 
-def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
-    """Run, and turn whatever ends the run into a status."""
+def attempt(
+    parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None] = run
+) -> Ending:
+    """Run, and turn whatever ends the run into a status.
+
+    Raises:
+      UserError: before anything was compiled.
+    """
     try:
-        run(parts, progress)
+        carry_out(parts, progress)
     except UserError as error:
         if parts.executable is None:
             raise
@@ -90,20 +112,32 @@ def _attempt(parts: Parts, progress: ProgressLine, directory: Path) -> Ending:
         return Ending("oom", str(error))
     except MeasurementError as error:
         return Ending("invalid", str(error))
+    except ProcessLost as error:
+        return Ending("failed", str(error))
+    except Told as told:
+        status = told.said.status
+        return Ending("failed" if status == "user_error" else status, told.said.reason)
     except Exception as error:
         if fits.is_out_of_memory(error):
             return Ending("oom", f"while {progress.text}: {first_line(error)}")
-        trace = directory / store.TRACEBACK_FILE
-        trace.write_text(traceback.format_exc())
-        return Ending(
-            "failed", f"{type(error).__name__} while {progress.text}: {first_line(error)} ({trace})"
-        )
+        where = _keep_traceback(parts.directory)
+        return Ending("failed", f"{type(error).__name__} while {progress.text}: {first_line(error)}{where}")
     assert parts.timing is not None
     if parts.timing.interrupted:
         return Ending("interrupted", f"stopped by the user while measuring{_way_on(parts)}")
     if parts.timing.error:
         return Ending("invalid", parts.timing.error)
     return Ending("ok")
+
+
+def _keep_traceback(directory: Path | None) -> str:
+    """Where the traceback of the error at hand is now, as a remark; without a directory: on the screen."""
+    if directory is None:
+        traceback.print_exc()
+        return ""
+    file = directory / store.TRACEBACK_FILE
+    file.write_text(traceback.format_exc())
+    return f" ({file})"
 
 
 def _way_on(parts: Parts) -> str:

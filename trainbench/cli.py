@@ -27,6 +27,8 @@ from trainbench.report.console import error_screen
 from trainbench.results import store
 
 CONFIG_PATH = "pkg://trainbench.configs"
+# Hydra makes a directory for each run, unless it is told this.
+LEAVING_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null"]
 
 # One point of what Hydra composed: its configuration, and Hydra's settings for it.
 Job = Callable[[DictConfig, Any], None]
@@ -100,8 +102,17 @@ def _single(options: argparse.Namespace, command: str) -> int:
     codes: list[ExitCode] = []
     asked = list(options.overrides)
     searched = batch_search.is_asked_for(asked)
+    # Imported late, as what only a run needs.
+    from trainbench.distributed import farewell, start
+
+    if searched:
+        start.check_alone("a search for the batch size", asked)
+    several = None if searched or options.cfg or options.info else start.joined(asked)
     if not searched:
         options.overrides = _expanded(asked)
+    writes = several is None or several.members.index == 0
+    if not writes:
+        options.overrides += LEAVING_NOTHING
 
     def job(config: DictConfig, settings: Any) -> None:
         directory = Path(settings.runtime.output_dir)
@@ -111,15 +122,20 @@ def _single(options: argparse.Namespace, command: str) -> int:
             return
         # Imported late: the parent of other processes must not start a JAX backend, which would take the
         # device's memory.
-        from trainbench import benchmark
+        from trainbench import benchmark, together
 
         try:
-            codes.append(benchmark.run_and_show(_plain(config), directory, command))
+            tree = _plain(config)
+            if several is None:
+                codes.append(benchmark.run_and_show(tree, directory, command))
+            else:
+                codes.append(together.run_and_show(tree, directory, command, several))
         except UserError:
-            _remove_if_empty(directory)
+            if writes:
+                _remove_if_empty(directory)
             raise
 
-    with interrupts.one_wish():
+    with interrupts.one_wish(), farewell.telling(several):
         _with_hydra(options, job)
     return codes[0] if codes else ExitCode.OK
 
@@ -143,8 +159,10 @@ def _expanded(overrides: list[str]) -> list[str]:
 
 def _sweep(options: argparse.Namespace) -> int:
     # Imported late, as one benchmark doesn't need it.
+    from trainbench.distributed import start
     from trainbench.processes import sweep, sweep_plan
 
+    start.check_alone("a sweep", options.overrides)
     plan = sweep_plan.plan(options.overrides, options.config_dir)
     where = [f"hydra.sweep.dir={child.quoted(str(plan.directory))}"]
     own = [f"--config-dir={options.config_dir}"] if options.config_dir else []
@@ -169,6 +187,9 @@ def _sweep(options: argparse.Namespace) -> int:
         finally:
             if sweep.outcomes(plan):
                 print(sweep.summary(plan))
+                drawn = sweep.plot(plan)
+                if drawn:
+                    print(drawn)
         return sweep.exit_code(plan)
 
 
@@ -178,7 +199,7 @@ def _prepare(arguments: list[str]) -> int:
     if options.multirun:
         raise UserError("prepare takes one data set", allowed="one set of overrides", fix="leave -m out")
     # Nothing is measured, so there is no result and no directory for one.
-    options.overrides[:0] = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+    options.overrides[:0] = LEAVING_NOTHING
 
     def job(config: DictConfig, settings: Any) -> None:
         del settings
@@ -197,7 +218,7 @@ def _fits(arguments: list[str]) -> int:
     options = command_line.parse([word for word in arguments if word != "--json"])
     if options.multirun:
         raise UserError("fits takes one configuration", allowed="one set of overrides", fix="leave -m out")
-    options.overrides = ["hydra.run.dir=.", "hydra.output_subdir=null", *_expanded(options.overrides)]
+    options.overrides = [*LEAVING_NOTHING, *_expanded(options.overrides)]
     codes: list[ExitCode] = []
 
     def job(config: DictConfig, settings: Any) -> None:

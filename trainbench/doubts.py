@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from trainbench import published
 from trainbench.autos import RunConfig
 from trainbench.checkpoint_section import checkpoint_doubts
+from trainbench.communication_section import communication_doubts
 from trainbench.data.settings import SyntheticData
 from trainbench.hardware import machine
 from trainbench.input_cost import out_of_order
 from trainbench.measure.blocks import Timing
 from trainbench.measure.memory import allocator_memory
 from trainbench.measure.statistics import Summary
+from trainbench.process_section import stragglers
 from trainbench.run import MODES, Parts
 from trainbench.trace_section import trace_doubts
 from trainbench.training.device import Devices
@@ -31,7 +33,9 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
         yield from _unknown_hardware(parts.request.precision.peak_dtype, parts.devices)
         yield from _doubts_about_the_device(parts, parts.devices)
     yield from _unknown_software(software)
+    yield from stragglers(parts.processes)
     yield from trace_doubts(parts)
+    yield from communication_doubts(parts)
     yield from checkpoint_doubts(parts)
     if parts.donated is False:
         yield "donation: the state was not reused in place, so it takes its memory twice"
@@ -91,7 +95,7 @@ def _unknown_hardware(dtype: str, devices: Devices) -> Iterator[str]:
             yield f"{field}: no dense {dtype} peak is published for {devices.chip.name}"
     if devices.chip is not None and devices.chip.memory_bytes is None:
         yield f"memory_bytes: {devices.chip.memory_reason}"
-    allocator = allocator_memory(devices.handles)
+    allocator = allocator_memory(devices.local)
     if allocator.peak_bytes is None:
         yield f"peak_bytes_allocator: {allocator.peak_reason}"
     if allocator.limit_bytes is None:

@@ -20,7 +20,7 @@ from trainbench.reference.differences import RunFacts, differences, same_chip
 from trainbench.reference.figure import Figure
 from trainbench.results import record
 from trainbench.training.compile import cache_directory
-from trainbench.training.device import Devices, local_devices
+from trainbench.training.device import Devices, all_devices
 
 # How near counts as the same. The table's own repeats of one configuration lie within 4 % of each other
 # (ResNet-50, PyTorch, V100 with 16 and 32 GB: 1200 and 1156 images/s); another framework deserves twice that
@@ -71,7 +71,7 @@ def expand(overrides: Sequence[str], devices: Devices | None = None) -> list[str
     figure = figures.find(wanted, _extra(given))
     _check_enough(figure, given)
     _check_same_workload(figure, given)
-    generated = {**conditions(figure), **_on_this_machine(figure, devices or local_devices(), given)}
+    generated = {**conditions(figure), **_on_this_machine(figure, devices or all_devices(), given)}
     return [*(f"{key}={value}" for key, value in generated.items() if key not in given), *overrides]
 
 

@@ -23,17 +23,20 @@ from trainbench.config import Request
 from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source
 from trainbench.data.spec import Share
+from trainbench.distributed.pulse import Pulse
+from trainbench.distributed.team import Alone, Team
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
-from trainbench.measure.trace import Trace, trace_steps
+from trainbench.measure.trace import Trace, run_calls, trace_steps
 from trainbench.report.progress import ProgressLine
+from trainbench.results.record import Process
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
 from trainbench.training import evaluate, parallel
-from trainbench.training.device import Devices, local_devices, memory_limit_bytes
+from trainbench.training.device import Devices, all_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
 from trainbench.training.task import Task
@@ -61,13 +64,16 @@ class Parts:
     `state_bytes` is of the training state on one device.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
-    model.
+    model. `waits_s` has what each timed block of the main one waited for batches, and `processes` what is
+    known of each process of the `team`, where there are several.
     """
 
     request: Request
     tree: Mapping[str, Any]
     command: str
     directory: Path | None = None
+    team: Team = field(default_factory=Alone)
+    pulse: Pulse | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     devices: Devices | None = None
     data: RealData | None = None
@@ -80,6 +86,8 @@ class Parts:
     donated: bool | None = None
     window: TimedWindow | None = None
     timing: Timing | None = None
+    waits_s: tuple[float, ...] = ()
+    processes: tuple[Process, ...] = ()
     beside: dict[Mode, Timing] = field(default_factory=dict)
     again: Timing | None = None
     loader: Timing | None = None
@@ -117,7 +125,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Device
     progress.phase("starting the device")
-    devices = parts.devices = local_devices()
+    devices = parts.devices = all_devices()
     check_supported(request.precision, devices)
 
     # Mesh
@@ -144,10 +152,10 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     # Checkpoints
     placed = parts.placed = placement.place(work, config, devices)
     parts.state_bytes = placed.state_bytes
-    if request.checkpoint.every is not None and parts.directory is not None:
+    if request.checkpoint.every is not None and (parts.directory is not None or parts.team.index):
         progress.phase("looking for a checkpoint")
         parts.checkpoints = opening.open_session(
-            config, parts.tree, placed.state, work.global_batch_size, devices, parts.started
+            config, parts.tree, placed.state, work.global_batch_size, devices, parts.started, parts.team
         )
         for words in parts.checkpoints.words:
             progress.phase(words)
@@ -171,6 +179,8 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         stacked=placed.stacked,
         sample_unit=task.sample_unit,
         progress=progress,
+        team=parts.team,
+        pulse=parts.pulse,
         checkpoints=parts.checkpoints,
     )
 
@@ -191,6 +201,7 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         del before  # its state takes memory on the devices
     trained = train(trainer, main)
     parts.timing, parts.window, parts.losses = trained.timing, trained.window, trained.losses
+    parts.waits_s = trained.waits_s
     parts.donated, parts.config = trained.donated, config.with_autos(trained.chosen)
     if trained.timing.interrupted or trained.timing.error:
         return
@@ -234,6 +245,9 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         into = parts.directory / TRACE_DIRECTORY
         steps, text = parts.request.trace, parts.executable.text
         parts.trace = trace_steps(trained.program, steps, config.steps_per_call, into, text)
+    elif parts.request.trace and parts.team.index:
+        # Process 0 cannot take these steps alone.
+        run_calls(trained.program, parts.request.trace, config.steps_per_call)
 
 
 def open_data(request: Request, share: Share, scratch: Path) -> RealData:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainbench.measure.blocks import Progress, Timing, measure
+from trainbench.measure.blocks import Agree, Agreed, Progress, Timing, measure
 from trainbench.measure.errors import MeasurementError
 from trainbench.measure.plan import Plan
 from trainbench.measure.selftest import FakeClock, FakeProgram
@@ -24,11 +24,12 @@ def fake(
     interrupt_at_call: int | None = None,
     queue_limit: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    agree: Agree = Agreed,
 ) -> tuple[Timing, FakeProgram]:
     """The timing of scripted calls, and the program that ran them."""
     clock = FakeClock()
     program = FakeProgram(clock, call_times_s, dispatch_s, interrupt_at_call, queue_limit)
-    return measure(program, plan, clock=clock, progress=progress), program
+    return measure(program, plan, clock=clock, progress=progress, agree=agree), program
 
 
 def after_warmup(timed: Sequence[float], plan: Plan = PLAN) -> list[float]:
@@ -325,3 +326,29 @@ def test_few_timed_blocks_are_not_called_steady():
     timing, _ = fake([3.0], plan=replace(PLAN, calls=5, calls_per_block=1))
     assert not timing.steady
     assert "5 timed blocks are too few" in timing.steady_reason
+
+
+def test_what_processes_agree_on_decides_and_their_own_times_are_kept():
+    timing, _ = fake([0.1], agree=lambda block_s: Agreed(2 * block_s))
+    assert timing.block_s == pytest.approx([2 * own_s for own_s in timing.own_block_s])
+    assert timing.step_times_s[0] == pytest.approx(0.2)
+    alone, _ = fake([0.1])
+    assert alone.own_block_s == alone.block_s
+
+
+def test_a_slow_process_prolongs_the_warm_up_of_all():
+    slowness = iter([*np.linspace(3, 1, 20), *[1.0] * 1000])
+    timing, _ = fake([0.1], agree=lambda block_s: Agreed(block_s * next(slowness)))
+    short, _ = fake([0.1])
+    assert timing.warmup_steps > short.warmup_steps
+
+
+@pytest.mark.parametrize("blocks", [1, 7])
+def test_a_common_wish_to_stop_keeps_the_block_that_all_have_finished(blocks):
+    short, _ = fake([0.1])
+    before = len(short.warmup_block_s)
+    asked = iter(range(1, 1000))
+    timing, program = fake([0.1], agree=lambda block_s: Agreed(block_s, stop=next(asked) == before + blocks))
+    assert timing.interrupted
+    assert len(timing.block_s) == blocks
+    assert program.issued == (before + blocks) * PLAN.calls_per_block

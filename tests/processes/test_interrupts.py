@@ -43,6 +43,15 @@ def test_the_handlers_are_put_back():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_wish_can_be_kept_for_later(monkeypatch):
+    monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.0)
+    wishes = []
+    with interrupts.one_wish(lambda: wishes.append("stop")):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert wishes == ["stop", "stop"]
+
+
 def test_the_first_wish_is_only_noted_and_the_second_is_obeyed(monkeypatch):
     monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.05)
     before = signal.getsignal(signal.SIGTERM)

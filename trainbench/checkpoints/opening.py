@@ -1,5 +1,6 @@
 """From a request to the session that keeps its checkpoints."""
 
+import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -44,12 +45,18 @@ def open_session(
         Wanted(directory, request.model.label, settings, files.array_names(abstract)),
         request.checkpoint,
         abstract,
-        conditions=conditions(devices, config.axes, len(team.names)),
+        conditions=_of_process_0(team, conditions(devices, config.axes, len(team.names))),
         global_batch_size=global_batch_size,
         device_count=devices.count,
         started=started,
         team=team,
     )
+
+
+def _of_process_0(team: Team, own: dict[str, str]) -> dict[str, str]:
+    """Its conditions, by which all processes decide whether earlier blocks count."""
+    found: dict[str, str] = json.loads(team.exchange(json.dumps(own))[0])
+    return found
 
 
 def conditions(devices: Devices, axes: Axes, processes: int) -> dict[str, str]:

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class ProcessLost(Exception):
+    """A process of the run is gone, or gets no further; the text names it, and what it was at."""
+
+
 class Team(Protocol):
     """All processes of a run. Every process has to make the same calls in the same order."""
 

@@ -32,6 +32,18 @@ class Program(Protocol):
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """What the processes of a run make of a block that they ran together: its time, and whether to stop."""
+
+    block_s: float
+    stop: bool = False
+
+
+# From this process's own time of a block; all processes must come to the same.
+Agree = Callable[[float], Agreed]
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far the measurement has come, given between blocks."""
 
@@ -62,6 +74,7 @@ class Timing:
     warnings: tuple[str, ...]
     # Why the measurement was stopped and is not valid; the blocks are those measured before. None is valid.
     error: str | None = None
+    own_block_s: tuple[float, ...] = ()  # block_s by this process's clock alone
 
     @property
     def step_times_s(self) -> tuple[float, ...]:
@@ -92,6 +105,7 @@ class _Tape:
 
     warmup_s: list[float] = field(default_factory=list)
     timed_s: list[float] = field(default_factory=list)
+    own_s: list[float] = field(default_factory=list)
     first_issue_s: list[float] = field(default_factory=list)  # one device call of each timed block
     warmup: Steadiness = field(
         default_factory=partial(Steadiness, steady=False, reason="no warm-up block was measured")
@@ -110,6 +124,7 @@ def measure(
     clock: Clock = wall_clock,
     guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Callable[[Progress], None] | None = None,
+    agree: Agree = Agreed,
     between: Between | None = None,
     earlier: Measured | None = None,
 ) -> Timing:
@@ -130,6 +145,9 @@ def measure(
     nothing in them. `KeyboardInterrupt` ends the measurement too and keeps the whole blocks. In both cases
     the device may still be busy with the last block. Any other exception passes through.
 
+    `agree` is asked after each block, with the clock not running. Everything that is decided here rests on
+    its answers, so processes that agree take the same decisions; a wish to stop ends the measurement as
+    `KeyboardInterrupt` does.
     `between` may run further blocks, which the clock times and the result does not hold. `earlier` are blocks
     of the same plan that need not be measured again: they come first in the result, after a new warm-up.
 
@@ -141,10 +159,10 @@ def measure(
     tape = _Tape(timed_s=list(earlier.block_s), first_issue_s=list(earlier.first_issue_s))
     report = progress or _ignore
     try:
-        _warm_up(program, plan, clock, report, tape)
+        _warm_up(program, plan, clock, report, agree, tape)
         if earlier.block_s and not earlier.warmup.steady:
             tape.warmup = earlier.warmup
-        _run_timed_blocks(program, plan, clock, guard, report, tape, between or _nothing)
+        _run_timed_blocks(program, plan, clock, guard, report, agree, tape, between or _nothing)
     except KeyboardInterrupt:
         tape.interrupted = True
     return _timing(plan, tape)
@@ -167,7 +185,12 @@ def _nothing(measured: Measured, run_block: Callable[[], float]) -> None:
 
 
 def _warm_up(
-    program: Program, plan: Plan, clock: Clock, report: Callable[[Progress], None], tape: _Tape
+    program: Program,
+    plan: Plan,
+    clock: Clock,
+    report: Callable[[Progress], None],
+    agree: Agree,
+    tape: _Tape,
 ) -> None:
     limit_s = math.inf if plan.warmup_limit_s is None else plan.warmup_limit_s
     while len(tape.warmup_s) < plan.warmup_max_blocks:
@@ -175,8 +198,10 @@ def _warm_up(
             return
         readings = _run_block(program, plan.calls_per_block, clock)
         _check_clock(readings)
-        tape.warmup_s.append(readings.block_s)
+        agreed = agree(readings.block_s)
+        tape.warmup_s.append(agreed.block_s)
         report(_progress("warm-up", plan, tape.warmup_s, plan.warmup_max_blocks))
+        _stop_if_wished(agreed)
         tape.warmup = settled(tape.warmup_s, plan.window)
         if tape.warmup.steady and len(tape.warmup_s) >= plan.warmup_min_blocks:
             return
@@ -188,6 +213,7 @@ def _run_timed_blocks(
     clock: Clock,
     guard: Callable[[], AbstractContextManager[object]],
     report: Callable[[Progress], None],
+    agree: Agree,
     tape: _Tape,
     between: Between,
 ) -> None:
@@ -205,10 +231,18 @@ def _run_timed_blocks(
             return
         # After the guard, so that an error of the clock is not taken for one of the guard.
         _check_clock(readings)
-        tape.timed_s.append(readings.block_s)
+        agreed = agree(readings.block_s)
+        tape.timed_s.append(agreed.block_s)
+        tape.own_s.append(readings.block_s)
         tape.first_issue_s.append(readings.first_issue_s)
         report(_progress("timed", plan, tape.timed_s, plan.blocks))
         between(tape.so_far(), run_block)
+        _stop_if_wished(agreed)
+
+
+def _stop_if_wished(agreed: Agreed) -> None:
+    if agreed.stop:
+        raise KeyboardInterrupt
 
 
 def _run_block(program: Program, calls: int, clock: Clock) -> _Readings:
@@ -261,6 +295,7 @@ def _timing(plan: Plan, tape: _Tape) -> Timing:
         outliers=far,
         warnings=_warnings(plan, tape, steadiness, far),
         error=tape.error,
+        own_block_s=tuple(tape.own_s),
     )
 
 

@@ -48,7 +48,6 @@ def record(program: Program, steps: int, steps_per_call: int, directory: Path) -
     Raises:
       TraceError: the profiler or the program failed.
     """
-    calls = -(-steps // steps_per_call)
     options = jax.profiler.ProfileOptions()
     # Every Python call would be an event; the device is what the trace is for.
     options.python_tracer_level = 0
@@ -59,7 +58,7 @@ def record(program: Program, steps: int, steps_per_call: int, directory: Path) -
         directory.mkdir(parents=True, exist_ok=True)
         jax.profiler.start_trace(directory, profiler_options=options)
         try:
-            wall_s = _run(program, calls)
+            calls, wall_s = run_calls(program, steps, steps_per_call)
         finally:
             jax.profiler.stop_trace()
     except Exception as error:
@@ -67,14 +66,15 @@ def record(program: Program, steps: int, steps_per_call: int, directory: Path) -
     return Recording(calls * steps_per_call, wall_s, directory / "plugins" / "profile" / options.session_id)
 
 
-def _run(program: Program, calls: int) -> float:
-    """Seconds of the calls, from the first one to the fence."""
+def run_calls(program: Program, steps: int, steps_per_call: int) -> tuple[int, float]:
+    """How many calls these steps were, and their seconds, from the first one to the fence."""
+    calls = -(-steps // steps_per_call)
     started = time.perf_counter()
     for number in range(calls):
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             program.issue()
     program.fence()
-    return time.perf_counter() - started
+    return calls, time.perf_counter() - started
 
 
 def read(session: Path, program: str) -> Reading:

@@ -2,21 +2,29 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 # A terminal's Ctrl-C reaches a parent and its child, and the parent tells the child again.
 SAME_WISH_S = 1.0
 
 
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def one_wish() -> Iterator[None]:
+def one_wish(grant: Callable[[], None] = _raise) -> Iterator[None]:
     """In here SIGTERM raises KeyboardInterrupt, as Ctrl-C does; a signal that follows at once does nothing.
 
     Schedulers and `timeout` end a program with SIGTERM: what was measured is saved then too. A second
     KeyboardInterrupt, while the first is being dealt with, would lose it.
+
+    Args:
+      grant: what to do in place of raising KeyboardInterrupt.
     """
     last_s = -SAME_WISH_S
 
@@ -26,7 +34,7 @@ def one_wish() -> Iterator[None]:
         last_s = time.monotonic()
         if repeated:
             return
-        raise KeyboardInterrupt
+        grant()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -36,10 +44,18 @@ def one_wish() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@dataclass
-class Wish:
+class Wish(Protocol):
     """Whether somebody wishes that the program stops, and whether they said so again."""
 
+    @property
+    def said(self) -> bool: ...
+
+    @property
+    def insisted(self) -> bool: ...
+
+
+@dataclass
+class _Noted:
     said: bool = False
     insisted: bool = False
 
@@ -50,7 +66,7 @@ def noted() -> Iterator[Wish]:
 
     A second one, which is not the same signal said at once, raises KeyboardInterrupt.
     """
-    wish, last_s = Wish(), -SAME_WISH_S
+    wish, last_s = _Noted(), -SAME_WISH_S
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal last_s

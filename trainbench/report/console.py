@@ -62,7 +62,8 @@ def summary(result: Result, path: Path | None = None) -> list[str]:
     A run that is not ok says so first. What it costs, and published figures, four at most, fill what is left
     of the ten lines.
     """
-    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_ends(result), *_trace(result)]
+    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_processes(result)]
+    lines += [*_ends(result), *_trace(result)]
     lines += [labelled("checkpoints", text) for text in checkpoints(result)]
     last = [labelled("result", str(path))] if path else []
     room = _MOST_LINES - len(lines) - len(last)
@@ -253,6 +254,21 @@ def _peak_memory(result: Result) -> list[str]:
     peak, source = facts.peak(result)
     limit = f" of {size(result.memory.limit_bytes)}" if result.memory.limit_bytes else ""
     return ["peak memory n/a" if peak is None else f"peak memory {size(peak)}{limit} ({source})"]
+
+
+def _processes(result: Result) -> list[str]:
+    """How many there were, on how many hosts, and the longest wait for input, by name."""
+    processes = result.processes
+    if not processes:
+        return []
+    hosts = len({process.host for process in processes})
+    text = f"{len(processes)} on {hosts} host{'s' if hosts > 1 else ''}"
+    waits = [(process.input_wait_s, process) for process in processes if process.input_wait_s is not None]
+    if waits:
+        longest, slow = max(waits, key=lambda wait: wait[0])
+        who = f"process {slow.index} ({slow.host})"
+        text += f" · longest input wait {duration(longest)} a step, {who}"
+    return [labelled("processes", text)]
 
 
 def _ends(result: Result) -> list[str]:

@@ -17,13 +17,18 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Devices:
-    """All devices of this process, of one kind."""
+    """All devices of the run, over all its processes, of one kind."""
 
     handles: tuple[jax.Device, ...]
     platform: str
     kind: str
     chip: Chip | None
     compute_capability: float | None = None  # of an NVIDIA GPU
+
+    @property
+    def local(self) -> tuple[jax.Device, ...]:
+        """Those of this process."""
+        return tuple(device for device in self.handles if device.process_index == jax.process_index())
 
     @property
     def count(self) -> int:
@@ -45,14 +50,14 @@ class Devices:
         return self.chip.peak_flops_per_device(dtype) if self.chip else None
 
 
-def local_devices() -> Devices:
-    """Every device that JAX's default backend offers to this process.
+def all_devices() -> Devices:
+    """Every device that JAX's default backend offers to the processes of this run.
 
     Raises:
       UserError: JAX can't start the backend that it was told to use.
     """
     try:
-        handles: Sequence[jax.Device] = jax.local_devices()
+        handles: Sequence[jax.Device] = jax.devices()
     except (RuntimeError, AssertionError) as error:
         # Where the plug-in is missing altogether, JAX fails an assertion without a word.
         asked = os.environ.get("JAX_PLATFORMS", "")
@@ -81,8 +86,8 @@ def memory_limit_bytes(devices: Devices) -> int | None:
     share it. Asking for more would have the kernel end the process without a word.
     """
     if devices.platform == "cpu":
-        return _host_available_bytes() // devices.count
-    stats = devices.handles[0].memory_stats() or {}
+        return _host_available_bytes() // len(devices.local)
+    stats = devices.local[0].memory_stats() or {}
     limit = stats.get("bytes_limit")
     return int(limit) if limit else None
 

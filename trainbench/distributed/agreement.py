@@ -1,0 +1,21 @@
+"""What the processes of a run have to agree on while they measure."""
+
+import json
+
+from trainbench.distributed.pulse import Pulse
+from trainbench.distributed.team import Team
+from trainbench.measure.blocks import Agree, Agreed
+
+
+def agreement(team: Team, pulse: Pulse | None) -> Agree:
+    """What `measure` asks after each block: the time of the slowest process, and whether one is to stop."""
+    if pulse is None:
+        return Agreed
+
+    def agree(block_s: float) -> Agreed:
+        said = [json.loads(words) for words in team.exchange(json.dumps([block_s, pulse.wishes > 0]))]
+        stop = any(one[1] for one in said)
+        pulse.granted = pulse.granted or stop
+        return Agreed(max(one[0] for one in said), stop)
+
+    return agree
