@@ -13,7 +13,6 @@ from trainbench.checkpoints.session import Session
 from trainbench.checkpoints.settings import CheckpointConfig
 from trainbench.checkpoints.starting import Wanted
 from trainbench.distributed.team import Alone
-from trainbench.processes.interrupts import Wish
 
 
 @pytest.fixture
@@ -31,13 +30,13 @@ def insists() -> None:
 
 def test_a_user_who_insists_gives_up_the_last_save_and_keeps_the_result(session):
     session.saver = SimpleNamespace(stop=insists, failures=[])
-    session.stop(Wish(said=True))
+    session.stop(SimpleNamespace(said=True, insisted=False))
     assert any("given up" in line for line in session.all_warnings())
 
 
 def test_nothing_is_saved_of_a_block_that_was_broken_off(session):
     session.saver = SimpleNamespace(stop=lambda: pytest.fail("the state may be half a block further"))
-    session.stop(Wish(said=True, insisted=True))
+    session.stop(SimpleNamespace(said=True, insisted=True))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,11 @@ class Session:
       restored: what is known of the run that this one goes on from; None: it is new.
       earlier: the timed blocks of it that count for this run too; None where they don't.
       conditions: what the speed depends on beside the configuration.
+      at_the_end: gives the directory free.
       words: what the user should know of how it started.
+      warnings: what the record should tell of going on and stopping.
+      restore_s: seconds that restoring took.
+      state_bytes: of the training state, over all devices.
       saver: of the training that is going on, or was; None before it.
     """
 
@@ -121,15 +125,18 @@ class Session:
             measured=earlier.measured if earlier else Measured(),
             saves=list(earlier.saves) if earlier else [],
         )
+        self._save_first(self.saver)
+        return self.saver
+
+    def _save_first(self, saver: Saver) -> None:
         try:
-            self.saver.first()
+            saver.first()
         except OSError as error:
             raise UserError(
                 f"nothing can be saved in {self.directory}: {error}",
                 allowed="a directory with room for the checkpoints",
                 fix="checkpoint.dir=DIRECTORY, or free some space",
             ) from error
-        return self.saver
 
     def stop(self, wish: Wish) -> None:
         """Save what the newest checkpoint lacks, unless the user insists on stopping at once."""
@@ -212,26 +219,14 @@ def start(
 
         storage = Storage(wanted.directory, config.keep)
         on_failure.callback(storage.close)
-        state, notes, restore_s = None, None, None
-        if decided.step is not None:
-            began_s = wall_clock()
-            try:
-                state, notes = storage.restore(decided.step, abstract)
-            except Exception as error:
-                why = f"{decided.step}: {reason(error)}"
-                raise starting.damaged(wanted.directory, files.steps_in(wanted.directory), why) from error
-            restore_s = wall_clock() - began_s
+        began_s = wall_clock()
+        state, notes = _restored(storage, decided.step, abstract)
+        restore_s = wall_clock() - began_s if notes else None
         part = Part(started, notes.step if notes else 0, device_count, len(team.names))
         book = starting.begun(wanted, part, team)
         session = Session(
-            config,
-            wanted.directory,
-            storage,
-            book,
-            team,
-            conditions,
-            global_batch_size,
-            on_failure.pop_all(),
+            *(config, wanted.directory, storage, book, team, conditions, global_batch_size),
+            at_the_end=on_failure.pop_all(),
             words=decided.words,
             restored=notes,
             restore_s=restore_s,
@@ -240,6 +235,18 @@ def start(
         )
     session.warnings += _changes(session)
     return session
+
+
+def _restored(
+    storage: "Storage", step: int | None, abstract: TrainState
+) -> tuple[TrainState | None, Notes | None]:
+    if step is None:
+        return None, None
+    try:
+        return storage.restore(step, abstract)
+    except Exception as error:
+        steps, why = files.steps_in(storage.directory), f"{step}: {reason(error)}"
+        raise starting.damaged(storage.directory, steps, why) from error
 
 
 def _changes(session: Session) -> list[str]:
