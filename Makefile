@@ -13,7 +13,7 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 
-.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser test-forecast clean
+.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser test-forecast test-slurm test-mpi clean
 
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-slurm, make test-mpi, make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
@@ -48,6 +48,15 @@ test-browser: $(VENV)/.installed-browser
 # compilers take all cores, so one test at a time.
 test-forecast: $(VENV)/.installed-forecast
 	$(BIN)/python -m pytest -m forecast -rs
+
+# Starts a Slurm of its own, of one node, from the programs that are installed (Debian: apt-get install slurmctld
+# slurmd slurm-client munge); without them the tests are skipped, and say so.
+test-slurm: $(VENV)/.installed-dev-$(EXTRAS)
+	$(BIN)/python -m pytest -m slurm -rs
+
+# Skipped without Open MPI (Debian: apt-get install openmpi-bin).
+test-mpi: $(VENV)/.installed-dev-$(EXTRAS)
+	$(BIN)/python -m pytest -m mpi -rs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

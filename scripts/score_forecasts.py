@@ -27,8 +27,8 @@ os.environ.update(compilers.ENVIRONMENT["tpu"])
 import jax
 import jax.numpy as jnp
 
+from trainbench.compiled import hlo
 from trainbench.forecast import targets
-from trainbench.forecast.compiled import hlo
 from trainbench.forecast.compiler import build, topology
 from trainbench.forecast.tables import documents
 from trainbench.forecast.timing import calibration, cases, chip_model, score_table, scoring, time_model

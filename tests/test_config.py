@@ -74,6 +74,11 @@ MISTAKES = [
     (["model=resnet50", "data=kjv"], "data=kjv holds text", "photos"),
     (["input=real"], "input=real needs a real data set", "digits"),
     (["model=bert_tiny", "input=all"], "input=all needs a real data set", "kjv"),
+    (
+        ["data=digits", "input=all", "checkpoint.every=5"],
+        "checkpoint.every=5 goes with one way of feeding",
+        "input=real",
+    ),
     (["data=tfds", "data.workers=-1"], "data.workers=-1", "at least 0"),
     (["data=tfds", "data.bad_records=many"], "data.bad_records=many", "at least 0"),
     (["data=tfds", "data.decoder=opencvv"], "data.decoder=opencvv", "opencv, pillow"),

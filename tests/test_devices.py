@@ -33,6 +33,9 @@ def test_losses_are_those_of_one_device_with_the_whole_batch(run, arguments):
     together = run(2, *arguments, *fixed, "batch_size=8")
     assert alone["workload"]["global_batch_size"] == together["workload"]["global_batch_size"] == 16
     assert together["hardware"]["device_count"] == 2
+    told = together["communication"]
+    assert told["bytes_per_step"] == pytest.approx(told["expected_bytes_per_step"], rel=0.05)
+    assert alone["communication"] is None
     assert together["compile"]["donated"] is True
     assert together["loss"]["first"] == pytest.approx(alone["loss"]["first"], rel=1e-4)
     assert together["loss"]["curve"][1] == pytest.approx(alone["loss"]["curve"][1], rel=1e-3)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainbench import published
+from trainbench.checkpoint_section import checkpoint_section, segments_section
+from trainbench.communication_section import communication_section
 from trainbench.data.settings import SyntheticData
 from trainbench.doubts import doubts
 from trainbench.hardware import machine
@@ -78,7 +80,10 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
         trace=trace_section(parts),
+        communication=communication_section(parts),
         processes=parts.processes,
+        checkpoint=checkpoint_section(parts, summary.median if summary else None),
+        segments=segments_section(parts, ending.status),
         warnings=(*doubts(parts, summary, software), *published.left_out(parts, work)),
     )
 

@@ -33,9 +33,13 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     request = config.parse(tree)
     prepare(request, directory)
     parts = Parts(request=request, tree=tree, command=command, directory=directory)
-    with ProgressLine() as progress:
-        ending = attempt(parts, progress)
-    return EXIT_CODES[conclude(parts, ending, directory).status]
+    try:
+        with ProgressLine() as progress:
+            ending = attempt(parts, progress)
+        return EXIT_CODES[conclude(parts, ending, directory).status]
+    finally:
+        if parts.checkpoints is not None:
+            parts.checkpoints.close()
 
 
 def prepare(request: config.Request, directory: Path) -> None:
@@ -56,6 +60,8 @@ def conclude(parts: Parts, ending: Ending, directory: Path) -> Result:
     with _uninterrupted():
         result = assemble(parts, ending)
         path = _save(result, directory)
+        if parts.checkpoints is not None:
+            parts.checkpoints.end(result.status)
     for line in console.closing(result, path):
         print(line)
     chart = published.draw(parts, result, directory)
@@ -101,7 +107,7 @@ def attempt(
         # The data turned out damaged, or a reader was killed: what was measured before is kept.
         return Ending("failed", f"{error.problem}; allowed: {error.allowed}; fix: {error.fix}")
     except KeyboardInterrupt:
-        return Ending("interrupted", f"stopped by the user during: {progress.text}")
+        return Ending("interrupted", f"stopped by the user during: {progress.text}{_way_on(parts)}")
     except OutOfMemory as error:
         return Ending("oom", str(error))
     except MeasurementError as error:
@@ -118,7 +124,7 @@ def attempt(
         return Ending("failed", f"{type(error).__name__} while {progress.text}: {first_line(error)}{where}")
     assert parts.timing is not None
     if parts.timing.interrupted:
-        return Ending("interrupted", "stopped by the user while measuring")
+        return Ending("interrupted", f"stopped by the user while measuring{_way_on(parts)}")
     if parts.timing.error:
         return Ending("invalid", parts.timing.error)
     return Ending("ok")
@@ -132,3 +138,7 @@ def _keep_traceback(directory: Path | None) -> str:
     file = directory / store.TRACEBACK_FILE
     file.write_text(traceback.format_exc())
     return f" ({file})"
+
+
+def _way_on(parts: Parts) -> str:
+    return f"; {parts.checkpoints.way_on()}" if parts.checkpoints else ""

@@ -187,6 +187,9 @@ def _sweep(options: argparse.Namespace) -> int:
         finally:
             if sweep.outcomes(plan):
                 print(sweep.summary(plan))
+                drawn = sweep.plot(plan)
+                if drawn:
+                    print(drawn)
         return sweep.exit_code(plan)
 
 

@@ -400,6 +400,7 @@ def _trace(tree: Mapping[str, Any]) -> int | None:
 
 def _check_together(request: Request) -> None:
     _check_data(request)
+    _check_checkpoints(request)
     if request.steps is not None and request.warmup is not None:
         check_warmup(request.steps, request.warmup)
     if request.batch_size is not None and request.global_batch_size is not None:
@@ -421,6 +422,15 @@ def _check_together(request: Request) -> None:
             f"steps={request.steps} is not a multiple of steps_per_call={request.steps_per_call}",
             allowed=f"multiples of {request.steps_per_call}",
             fix=f"steps={-(-request.steps // request.steps_per_call) * request.steps_per_call}",
+        )
+
+
+def _check_checkpoints(request: Request) -> None:
+    if request.checkpoint.every is not None and request.input == "all":
+        raise UserError(
+            f"checkpoint.every={request.checkpoint.every} goes with one way of feeding; input=all has three",
+            allowed="input=resident, input=host or input=real, which is one of them",
+            fix=f"input=real checkpoint.every={request.checkpoint.every}",
         )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from trainbench import published
 from trainbench.autos import RunConfig
+from trainbench.checkpoint_section import checkpoint_doubts
+from trainbench.communication_section import communication_doubts
 from trainbench.data.settings import SyntheticData
 from trainbench.hardware import machine
 from trainbench.input_cost import out_of_order
@@ -33,6 +35,8 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
     yield from _unknown_software(software)
     yield from stragglers(parts.processes)
     yield from trace_doubts(parts)
+    yield from communication_doubts(parts)
+    yield from checkpoint_doubts(parts)
     if parts.donated is False:
         yield "donation: the state was not reused in place, so it takes its memory twice"
     if summary is not None and parts.timing is not None:

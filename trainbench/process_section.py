@@ -1,7 +1,7 @@
 """What each process of a run says of itself, for the record, and which one holds up the others."""
 
 from collections.abc import Iterator, Sequence
-from statistics import median
+from statistics import mean, median
 
 import jax
 
@@ -35,7 +35,7 @@ def _own(parts: Parts, members: Members) -> Process:
         update={
             "step_time_s": median(timing.own_block_s) / timing.steps_per_block,
             "host_dispatch_s": timing.host_dispatch_s,
-            "input_wait_s": sum(parts.waits_s) / timing.timed_steps,
+            "input_wait_s": mean(parts.waits_s) / timing.steps_per_block,
         }
     )
 

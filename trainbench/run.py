@@ -17,6 +17,8 @@ import jax
 
 from trainbench import autos, fits, loader, placement, workload
 from trainbench.autos import Auto, RunConfig
+from trainbench.checkpoints import opening
+from trainbench.checkpoints.session import Session
 from trainbench.config import Request
 from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source
@@ -94,6 +96,7 @@ class Parts:
     bad_records: Mapping[str, str] = field(default_factory=dict)
     padding_fraction: float | None = None
     trace: Trace | None = None
+    checkpoints: Session | None = None
 
 
 def run(parts: Parts, progress: ProgressLine) -> None:
@@ -146,9 +149,18 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     limit = memory_limit_bytes(devices)
     fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
-    # Executable
+    # Checkpoints
     placed = parts.placed = placement.place(work, config, devices)
     parts.state_bytes = placed.state_bytes
+    if request.checkpoint.every is not None and (parts.directory is not None or parts.team.index):
+        progress.phase("looking for a checkpoint")
+        parts.checkpoints = opening.open_session(
+            config, parts.tree, placed.state, work.global_batch_size, devices, parts.started, parts.team
+        )
+        for words in parts.checkpoints.words:
+            progress.phase(words)
+
+    # Executable
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
@@ -169,6 +181,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         progress=progress,
         team=parts.team,
         pulse=parts.pulse,
+        checkpoints=parts.checkpoints,
     )
 
 

@@ -43,14 +43,18 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str, joined:
     watchdog = Watchdog(members, pulse, joined.native, timeout_s)
     watchdog.start()
     parts = Parts(request, tree, command, directory if writes else None, members, pulse)
-    with ProgressLine(None if writes else io.StringIO()) as progress, interrupts.one_wish(pulse.wish):
-        pulse.phase = progress
-        ending, lost = _ending(parts, progress, members, watchdog)
-    watchdog.stop()
-    if chosen and parts.config is not None:
-        auto = Auto(watching.DEFAULT_S, watching.DEFAULT_REASON)
-        parts.config = parts.config.with_autos({"timeout_s": auto})
-    return _end(parts, ending, directory, members, lost)
+    try:
+        with ProgressLine(None if writes else io.StringIO()) as progress, interrupts.one_wish(pulse.wish):
+            pulse.phase = progress
+            ending, lost = _ending(parts, progress, members, watchdog)
+        watchdog.stop()
+        if chosen and parts.config is not None:
+            auto = Auto(watching.DEFAULT_S, watching.DEFAULT_REASON)
+            parts.config = parts.config.with_autos({"timeout_s": auto})
+        return _end(parts, ending, directory, members, lost)
+    finally:
+        if parts.checkpoints is not None:
+            within(FAREWELL_S, parts.checkpoints.close)
 
 
 def _ending(

@@ -55,6 +55,16 @@ def _busy_fraction(recording: Recording, reading: Reading | None) -> tuple[float
     return min(1.0, fraction), ""
 
 
+def communication_fraction(trace: Trace) -> tuple[float | None, str]:
+    """(share of a step with a collective running and nothing else, mean over the devices; why unknown)."""
+    recording, reading = trace.recording, trace.reading
+    if recording is None or reading is None:
+        return None, "see tracing"
+    if not reading.communicating_s:
+        return None, "the trace holds no collective (XLA:CPU records none)"
+    return min(1.0, sum(reading.communicating_s) / len(reading.communicating_s) / recording.wall_s), ""
+
+
 def _operations(recording: Recording, reading: Reading) -> Iterator[record.Operation]:
     steps = recording.steps * max(1, len(reading.busy_s))
     for operation in reading.operations:

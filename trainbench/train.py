@@ -3,25 +3,29 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainbench import autos
 from trainbench.autos import Auto, RunConfig
+from trainbench.checkpoints.session import Session
 from trainbench.data.feed import DeviceBatch
 from trainbench.data.source import Source, calls_ahead, open_feed
 from trainbench.data.spec import HostBatch
 from trainbench.distributed.agreement import agreement
 from trainbench.distributed.pulse import Pulse
-from trainbench.distributed.team import Alone, Team, largest_of
+from trainbench.distributed.team import Alone, Team, any_of, largest_of
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Progress, Timing, measure, time_of_one_call
 from trainbench.measure.clock import wall_clock
 from trainbench.measure.errors import MeasurementError
 from trainbench.measure.guards import TimedWindow
+from trainbench.measure.pauses import Between, Measured
 from trainbench.measure.plan import Plan
+from trainbench.processes import interrupts
+from trainbench.processes.interrupts import Wish
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.training.program import TrainingProgram, first_call
 from trainbench.training.state import TrainState
@@ -38,6 +42,7 @@ class Trainer:
       sample_unit: what a sample is called.
       team: the processes that train together.
       pulse: what tells the others how far this process is; None in a run of one process.
+      checkpoints: saves the state on the way, and may have one to go on from; None: neither.
     """
 
     config: RunConfig
@@ -51,6 +56,7 @@ class Trainer:
     progress: ProgressLine
     team: Team = field(default_factory=Alone)
     pulse: Pulse | None = None
+    checkpoints: Session | None = None
 
     def synthetic(self) -> "Trainer":
         """The same, fed with random values: they cost what real ones cost, and need no reader."""
@@ -59,6 +65,10 @@ class Trainer:
     def watched(self, program: TrainingProgram) -> AbstractContextManager[None]:
         """In there other processes may see how far `program` is."""
         return nullcontext() if self.pulse is None else self.pulse.of(program)
+
+    def noting_wishes(self) -> AbstractContextManager[Wish]:
+        """In there a wish to stop is only noted, so that the state can be saved first."""
+        return interrupts.noted() if self.pulse is None else nullcontext(self.pulse)
 
     def show(self, state: Progress) -> None:
         """Tell the user how far the measurement is; called between blocks only."""
@@ -76,7 +86,7 @@ class Trained:
     Attributes:
       chosen: what the plan decided by itself.
       losses: (optimizer steps done, loss) at each fence.
-      waits_s: seconds that each timed block waited for batches.
+      waits_s: seconds that each block after the warm-up waited for batches.
     """
 
     trainer: Trainer
@@ -95,33 +105,125 @@ class Trained:
 
 
 def train(trainer: Trainer, mode: str) -> Trained:
-    """Train from new parameters, fed in this way, and measure it."""
-    steps_per_call = trainer.config.steps_per_call
-    trainer.progress.phase(f"initialising parameters ({mode} input)")
-    state = interruptible(trainer.initialise)
-    feed = open_feed(trainer.source, mode, steps_per_call, stacked=trainer.stacked, put=trainer.put)
-    program = TrainingProgram(trainer.call, state, feed, steps_per_call, watched=trainer.pulse is not None)
-    del state  # donated by the first call
+    """Train from new parameters, or from a checkpoint, fed in this way, and measure it."""
+    with _begun(trainer, mode) as program:
+        if trainer.checkpoints is None:
+            return _train(trainer, program, mode)
+        with trainer.noting_wishes() as wish:
+            return _train_and_save(trainer, trainer.checkpoints, wish, program, mode)
+
+
+@contextmanager
+def _begun(trainer: Trainer, mode: str) -> Iterator[TrainingProgram]:
+    """The program of a training that is about to begin, or to go on; its feed ends with the context."""
+    session, steps_per_call = trainer.checkpoints, trainer.config.steps_per_call
+    before = session.restored if session else None
+    state = session.take_state() if session else None
+    if state is None:
+        trainer.progress.phase(f"initialising parameters ({mode} input)")
+        state = interruptible(trainer.initialise)
+    feed = open_feed(
+        trainer.source,
+        mode,
+        steps_per_call,
+        stacked=trainer.stacked,
+        put=trainer.put,
+        state=session.input_state() if session else None,
+    )
     try:
-        with trainer.watched(program):
-            return _measured(trainer, program, mode)
+        yield TrainingProgram(
+            trainer.call,
+            state,
+            feed,
+            steps_per_call,
+            first_step=before.step if before else 0,
+            losses=before.losses if before else (),
+            watched=trainer.pulse is not None,
+        )
     finally:
         feed.close()
 
 
-def _measured(trainer: Trainer, program: TrainingProgram, mode: str) -> Trained:
+def _train(trainer: Trainer, program: TrainingProgram, mode: str) -> Trained:
     trainer.progress.phase("first steps")
-    donated = interruptible(functools.partial(first_call, program))
+    with trainer.watched(program):
+        donated = interruptible(functools.partial(first_call, program))
+        plan, chosen = _plan(trainer, program, mode)
+    return _timed(trainer, program, mode, plan, chosen, donated, trainer.show)
+
+
+def _train_and_save(
+    trainer: Trainer, session: Session, wish: Wish, program: TrainingProgram, mode: str
+) -> Trained:
+    """The same as without checkpoints, but for the saves; a wish to stop waits for the end of a block."""
+    trainer.progress.phase("first steps")
+    with trainer.watched(program):
+        donated = first_call(program)
+        plan, chosen = _plan(trainer, program, mode)
+    if session.earlier is not None:
+        plan, chosen = session.earlier.plan, dict(session.earlier.chosen)
+    trainer.progress.phase("saving the first checkpoint")
+    ahead = calls_ahead(trainer.source, mode, trainer.config.steps_per_call)
+    saver = session.watch(program, plan, chosen, ahead, wish)
+
+    def show(state: Progress) -> None:
+        trainer.show(state)
+        if state.phase == "warm-up":
+            saver.heed()
+
+    earlier = session.earlier.measured if session.earlier else None
+    trained = _timed(trainer, program, mode, plan, chosen, donated, show, saver.between, earlier)
+    if any_of(trainer.team, wish.said):
+        trained = dataclasses.replace(trained, timing=dataclasses.replace(trained.timing, interrupted=True))
+    if trained.timing.interrupted:
+        trainer.progress.phase("saving a checkpoint")
+        session.stop(wish)
+    return trained
+
+
+def _plan(trainer: Trainer, program: TrainingProgram, mode: str) -> tuple[Plan, dict[str, Auto]]:
+    """How the steps are cut into blocks, by the time of one call; the same in every process."""
     ahead = calls_ahead(trainer.source, mode, trainer.config.steps_per_call)
     call_s = largest_of(trainer.team, time_of_one_call(program))
-    plan, chosen = autos.plan(trainer.config, trainer.platform, call_s, ahead)
+    return autos.plan(trainer.config, trainer.platform, call_s, ahead)
+
+
+def _timed(
+    trainer: Trainer,
+    program: TrainingProgram,
+    mode: str,
+    plan: Plan,
+    chosen: Mapping[str, Auto],
+    donated: bool,
+    show: Callable[[Progress], None],
+    between: Between | None = None,
+    earlier: Measured | None = None,
+) -> Trained:
+    """Warm-up and timed blocks; `between` and `earlier` as `measure` has them."""
     trainer.progress.phase(f"warm-up ({mode} input)", timed=True)
     window, fences = TimedWindow(), len(program.waits_s)
-    agree = agreement(trainer.team, trainer.pulse)
-    timing = measure(program, plan, clock=wall_clock, guard=window, progress=trainer.show, agree=agree)
-    waits = program.waits_s[fences + len(timing.warmup_block_s) :][: len(timing.block_s)]
-    losses = tuple(program.losses())
-    return Trained(trainer, program, plan, chosen, timing, window, donated, losses, tuple(waits))
+    with trainer.watched(program):
+        timing = measure(
+            program,
+            plan,
+            clock=wall_clock,
+            guard=window,
+            progress=show,
+            agree=agreement(trainer.team, trainer.pulse),
+            between=between,
+            earlier=earlier,
+        )
+    return Trained(
+        trainer=trainer,
+        program=program,
+        plan=plan,
+        chosen=chosen,
+        timing=timing,
+        window=window,
+        donated=donated,
+        losses=tuple(program.losses()),
+        waits_s=tuple(program.waits_s[fences + len(timing.warmup_block_s) :]),
+    )
 
 
 def measure_resident(trained: Trained, plan: Plan | None = None) -> Timing:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tests.forecast.programs import SAMPLES
+from tests.compiled.programs import SAMPLES
 from trainbench.forecast.compiler.build import Build
 from trainbench.forecast.compiler.messages import Facts
 from trainbench.forecast.compiler.program import Program, ProgramMemory, TooLarge

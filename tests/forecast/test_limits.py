@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.forecast.programs import CHIP, program
+from tests.compiled.programs import program
+from tests.forecast.chip import CHIP
 from trainbench.forecast.timing import limits
 from trainbench.forecast.timing.schedule import FULL_RATES, Operation, Parameters, Schedule
 from trainbench.forecast.timing.time_model import times

@@ -7,8 +7,8 @@ import pytest
 from tests.building import tree
 from tests.forecast import outcomes
 from trainbench import config
+from trainbench.compiled import hlo
 from trainbench.forecast import result
-from trainbench.forecast.compiled import hlo
 from trainbench.forecast.compiler.program import TooLarge
 from trainbench.forecast.targets import find
 from trainbench.forecast.timing import calibration, chip_model, limits, time_model

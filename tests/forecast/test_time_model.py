@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.forecast.programs import CHIP, program, said_by_xla, sample
+from tests.compiled.programs import program, said_by_xla, sample
+from tests.forecast.chip import CHIP
 from trainbench.forecast.targets import find
 from trainbench.forecast.timing.chip_model import chip_model, for_target
 from trainbench.forecast.timing.schedule import FULL_RATES, Parameters

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.forecast.programs import program, said_by_xla, sample
-from trainbench.forecast.compiled.products import meeting_pairs
-from trainbench.forecast.compiled.trips import trips
-from trainbench.forecast.compiled.work import Work, work_of
+from tests.compiled.programs import program, said_by_xla, sample
+from trainbench.compiled.products import meeting_pairs
+from trainbench.compiled.trips import trips
+from trainbench.forecast.timing.work import Work, work_of
 
 
 def _work(body, others=""):

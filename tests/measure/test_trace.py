@@ -9,7 +9,7 @@ from jax.profiler import ProfileData
 from xprof import profile_data
 
 from trainbench.measure import trace, trace_reader
-from trainbench.measure.trace_events import Event, busy_ns, self_times_ns
+from trainbench.measure.trace_events import Event, alone_ns, busy_ns, innermost, self_times_ns
 from trainbench.measure.trace_reader import FILES
 
 # A stream of a GPU with two kernels of one instruction of program 4, and one that copies meanwhile.
@@ -235,3 +235,51 @@ def test_what_runs_inside_an_operation_is_not_its_own_time():
     own = {event.name: ns for event, ns in self_times_ns(line)}
     assert own == {"loop": 50, "body": 20, "dot": 30, "after": 10}
     assert sum(own.values()) == busy_ns(line)
+
+
+# Between two collectives a product runs, for a part of the time of the first on another stream.
+COLLECTIVES = """
+planes { name: "/device:GPU:0"
+  event_metadata { key: 1 value { id: 1 name: "a_kernel" } }
+  event_metadata { key: 2 value { id: 2 name: "ncclDevKernel_AllReduce_Sum_f32_RING_LL" } }
+  lines { id: 13 name: "Stream #13(Compute)"
+    events { metadata_id: 1 duration_ps: 3000000000 } }
+  lines { id: 14 name: "Stream #14(Compute)"
+    events { metadata_id: 2 offset_ps: 2000000000 duration_ps: 3000000000 }
+    events { metadata_id: 2 offset_ps: 6000000000 duration_ps: 500000000 } } }
+"""
+# On a TPU the time that a transfer is waited for is in the second half; the loop around them is no work.
+TPU_COLLECTIVES = TPU.replace("%fusion.2 = f32[8] fusion(%p)", "%all-reduce-done.1 = f32[8] x(%s)")
+PROGRAM = """HloModule test, is_scheduled=true, num_partitions=2
+
+ENTRY %main () -> () {
+  %p = f32[8] parameter(0)
+  %all-reduce-start.1 = f32[8] all-reduce-start(%p), replica_groups={{0,1}}
+  ROOT %all-reduce-done.1 = f32[8] all-reduce-done(%all-reduce-start.1)
+}
+"""
+
+
+@pytest.mark.parametrize(("content", "alone_s"), [(COLLECTIVES, 0.0025), (TPU_COLLECTIVES, 0.004)])
+def test_time_with_a_collective_and_nothing_else_is_communication(session, content, alone_s):
+    reading = trace_reader.read(session(content), program=PROGRAM)
+    assert reading.communicating_s == (pytest.approx(alone_s),)
+    assert reading.communicating_s < reading.busy_s
+
+
+@pytest.mark.parametrize("content", [GPU, TPU])
+def test_a_trace_without_a_collective_says_nothing_of_communication(session, content):
+    assert trace_reader.read(session(content), program=PROGRAM).communicating_s == ()
+
+
+def test_what_ran_beside_others_was_not_alone():
+    some = [Event("a", 0, 10), Event("b", 5, 15), Event("c", 30, 40)]
+    assert alone_ns(some, []) == 25
+    assert alone_ns(some, [Event("d", 8, 35)]) == 8 + 5
+    assert alone_ns([], [Event("d", 8, 35)]) == 0
+
+
+def test_only_what_nothing_runs_inside_is_innermost():
+    line = [Event("loop", 0, 100), Event("body", 10, 60), Event("dot", 20, 50), Event("after", 100, 110)]
+    assert [event.name for event in innermost(reversed(line))] == ["dot", "after"]
+    assert list(innermost([])) == []

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -49,3 +50,19 @@ def test_a_wish_can_be_kept_for_later(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
     assert wishes == ["stop", "stop"]
+
+
+def test_the_first_wish_is_only_noted_and_the_second_is_obeyed(monkeypatch):
+    monkeypatch.setattr(interrupts, "SAME_WISH_S", 0.05)
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.noted() as wish:
+        assert not wish.said
+        signal.raise_signal(signal.SIGTERM)
+        assert wish.said
+        signal.raise_signal(signal.SIGINT)  # the same wish, by another way
+        assert not wish.insisted
+        time.sleep(0.06)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert wish.insisted
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,6 +24,9 @@ class Feed(Protocol):
 
     def next(self) -> DeviceBatch: ...
 
+    def state(self) -> bytes | None:
+        """From where to go on after the batch that `next` returned last; None without such a thing."""
+
     def close(self) -> None: ...
 
 
@@ -35,6 +38,9 @@ class Resident:
 
     def next(self) -> DeviceBatch:
         return self._batch
+
+    def state(self) -> None:
+        return None
 
     def close(self) -> None:
         self._batch = {}
@@ -115,6 +121,28 @@ class Prefetched:
             except queue.Full:
                 continue
         return False
+
+
+class Cycle:
+    """The batches of a pool, over and over, with a state from which to go on."""
+
+    def __init__(self, pool: Sequence[HostBatch]) -> None:
+        self._pool = pool
+        self._next = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> HostBatch:
+        batch = self._pool[self._next]
+        self._next = (self._next + 1) % len(self._pool)
+        return batch
+
+    def get_state(self) -> bytes:
+        return str(self._next).encode()
+
+    def set_state(self, state: bytes) -> None:
+        self._next = int(state)
 
 
 class Stacked:

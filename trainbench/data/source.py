@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from trainbench.data import synthetic
 from trainbench.data.bad_records import BadRecords
-from trainbench.data.feed import DEPTH, DeviceBatch, Feed, Prefetched, Resident, Stacked, close_batches
+from trainbench.data.feed import DEPTH, Cycle, DeviceBatch, Feed, Prefetched, Resident, Stacked, close_batches
 from trainbench.data.spec import ArraySpec, HostBatch, ImageWire, Share
 from trainbench.data.synthetic import POOL
 
@@ -72,7 +72,13 @@ class Source:
 
 
 def open_feed(
-    source: Source, mode: str, steps_per_call: int, *, stacked: bool, put: Callable[[HostBatch], DeviceBatch]
+    source: Source,
+    mode: str,
+    steps_per_call: int,
+    *,
+    stacked: bool,
+    put: Callable[[HostBatch], DeviceBatch],
+    state: bytes | None = None,
 ) -> Feed:
     """The feed of an input mode.
 
@@ -81,18 +87,18 @@ def open_feed(
         that only the way to the device is paid for; "real" reads the data set.
       stacked: whether a batch holds those of several steps, one for each step of a call.
       put: starts the transfer of a host batch to the device.
+      state: of an earlier feed of this kind, from which to go on; None begins at the beginning.
     """
 
     def shaped(batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
         return Stacked(batches, steps_per_call) if stacked else batches
 
-    if mode == "real":
-        batches = source.real_batches()
-        return Prefetched(shaped(batches), put, state_of=getattr(batches, "get_state", None))
-    pool = _pool(source, 1 if mode == "resident" else POOL)
     if mode == "resident":
-        return Resident(put(next(shaped(itertools.cycle(pool)))))
-    return Prefetched(shaped(itertools.cycle(pool)), put)
+        return Resident(put(next(shaped(itertools.cycle(_pool(source, 1))))))
+    batches: Any = source.real_batches() if mode == "real" else Cycle(_pool(source, POOL))
+    if state is not None:
+        batches.set_state(state)
+    return Prefetched(shaped(batches), put, state_of=getattr(batches, "get_state", None))
 
 
 def calls_ahead(source: Source, mode: str, steps_per_call: int) -> int:

@@ -67,6 +67,16 @@ class Pulse:
         """Whether this process takes part in steps now."""
         return self._program is not None
 
+    @property
+    def said(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self.wishes > 0
+
+    @property
+    def insisted(self) -> bool:
+        """Whether it was asked again."""
+        return self.wishes > 1
+
     def wish(self) -> None:
         """None; this process was asked to stop, once more."""
         self.wishes += 1

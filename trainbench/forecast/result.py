@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trainbench import published
+from trainbench.compiled import hlo
 from trainbench.config import Request
 from trainbench.forecast import economy
 from trainbench.forecast.bounds.bound import Bound
-from trainbench.forecast.compiled import hlo
 from trainbench.forecast.compiler.build import Build, Traced, not_compiled
 from trainbench.forecast.compiler.program import Program, TooLarge
 from trainbench.forecast.targets import Target

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainbench.measure.clock import Clock, wall_clock
 from trainbench.measure.errors import MeasurementError
+from trainbench.measure.pauses import Between, Measured
 from trainbench.measure.plan import Plan
 from trainbench.measure.series import Outlier, as_series, outliers
 from trainbench.measure.steady import Steadiness, held_still, settled, verdict
@@ -112,6 +113,9 @@ class _Tape:
     interrupted: bool = False
     error: str | None = None
 
+    def so_far(self) -> Measured:
+        return Measured(tuple(self.timed_s), tuple(self.first_issue_s), self.warmup)
+
 
 def measure(
     program: Program,
@@ -121,6 +125,8 @@ def measure(
     guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Callable[[Progress], None] | None = None,
     agree: Agree = Agreed,
+    between: Between | None = None,
+    earlier: Measured | None = None,
 ) -> Timing:
     """Times of the blocks of `program`, after a warm-up that ends by criterion.
 
@@ -142,16 +148,21 @@ def measure(
     `agree` is asked after each block, with the clock not running. Everything that is decided here rests on
     its answers, so processes that agree take the same decisions; a wish to stop ends the measurement as
     `KeyboardInterrupt` does.
+    `between` may run further blocks, which the clock times and the result does not hold. `earlier` are blocks
+    of the same plan that need not be measured again: they come first in the result, after a new warm-up.
 
     Raises:
       MeasurementError: when the clock stands still, runs backwards or is not finite over a block. Nothing is
         kept then, because every block was timed with that clock.
     """
-    tape = _Tape()
+    earlier = earlier or Measured()
+    tape = _Tape(timed_s=list(earlier.block_s), first_issue_s=list(earlier.first_issue_s))
     report = progress or _ignore
     try:
         _warm_up(program, plan, clock, report, agree, tape)
-        _run_timed_blocks(program, plan, clock, guard, report, agree, tape)
+        if earlier.block_s and not earlier.warmup.steady:
+            tape.warmup = earlier.warmup
+        _run_timed_blocks(program, plan, clock, guard, report, agree, tape, between or _nothing)
     except KeyboardInterrupt:
         tape.interrupted = True
     return _timing(plan, tape)
@@ -167,6 +178,10 @@ def time_of_one_call(program: Program, clock: Clock = wall_clock) -> float:
 
 def _ignore(progress: Progress) -> None:
     del progress
+
+
+def _nothing(measured: Measured, run_block: Callable[[], float]) -> None:
+    del measured, run_block
 
 
 def _warm_up(
@@ -200,7 +215,13 @@ def _run_timed_blocks(
     report: Callable[[Progress], None],
     agree: Agree,
     tape: _Tape,
+    between: Between,
 ) -> None:
+    def run_block() -> float:
+        readings = _run_block(program, plan.calls_per_block, clock)
+        _check_clock(readings)
+        return readings.block_s
+
     while len(tape.timed_s) < plan.blocks:
         try:
             with guard():
@@ -215,6 +236,7 @@ def _run_timed_blocks(
         tape.own_s.append(readings.block_s)
         tape.first_issue_s.append(readings.first_issue_s)
         report(_progress("timed", plan, tape.timed_s, plan.blocks))
+        between(tape.so_far(), run_block)
         _stop_if_wished(agreed)
 
 

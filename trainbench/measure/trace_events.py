@@ -27,6 +27,31 @@ def busy_ns(events: Iterable[Event]) -> float:
     return total
 
 
+def alone_ns(some: Iterable[Event], others: Iterable[Event]) -> float:
+    """Nanoseconds in which at least one of `some` was under way, and none of the others.
+
+    >>> alone_ns([Event("a", 0, 10), Event("b", 20, 30)], [Event("c", 5, 22)])
+    13.0
+    """
+    others = list(others)
+    return busy_ns([*some, *others]) - busy_ns(others)
+
+
+def innermost(line: Iterable[Event]) -> Iterator[Event]:
+    """The events of one thread or stream inside which no other one runs: loops and calls are left out.
+
+    >>> [event.name for event in innermost([Event("loop", 0, 9), Event("dot", 1, 8), Event("add", 9, 10)])]
+    ['dot', 'add']
+    """
+    before: Event | None = None
+    for event in sorted(line, key=lambda each: (each.start_ns, -each.end_ns)):
+        if before is not None and event.start_ns >= before.end_ns:
+            yield before
+        before = event
+    if before is not None:
+        yield before
+
+
 def self_times_ns(line: Iterable[Event]) -> Iterator[tuple[Event, float]]:
     """Each event of one thread or stream, and its duration less that of the events directly inside it.
 

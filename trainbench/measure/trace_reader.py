@@ -16,12 +16,13 @@ import re
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainbench.measure.trace_events import Event, busy_ns, self_times_ns
+from trainbench.compiled import hlo, traffic
+from trainbench.measure.trace_events import Event, alone_ns, busy_ns, innermost, self_times_ns
 
 MOST_OPERATIONS = 20
 FILES = "*.xplane.pb"
@@ -31,6 +32,7 @@ FILES = "*.xplane.pb"
 _DEVICE = re.compile(r"/device:(?:GPU|TPU):\d+")
 _OPERATIONS = re.compile(r"XLA Ops|Stream #.*")
 _HOST = "/host:CPU"
+_NCCL = "nccl"
 # An instruction in the text of a program: its name and what it does; then the kind of a fusion, the
 # computation that it calls, and where it comes from.
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?(\S+) = .*? ([a-z][a-z0-9-]*)\(")
@@ -58,6 +60,8 @@ class Reading:
       operations: the longest ones, longest first.
       self_time_s: of all operations, those not listed too.
       busy_s: for each device how long at least one operation was under way.
+      communicating_s: for each device how long collectives were, and nothing else; empty where the trace
+        holds no collective.
       source: what the operations were read with.
     """
 
@@ -65,19 +69,28 @@ class Reading:
     self_time_s: float
     busy_s: tuple[float, ...]
     source: str
+    communicating_s: tuple[float, ...] = ()
 
 
 @dataclass
 class _Lines:
-    """The events of a trace by device, and by the thread or stream that they ran on."""
+    """The events of a trace by device, and by the thread or stream that they ran on.
+
+    `innermost` leaves those out inside which others ran: a loop is not at work beside its body.
+    """
 
     by_device: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     by_line: list[list[Event]] = field(default_factory=list)
+    innermost: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, line: list[tuple[str, Event]]) -> None:
+        events = [event for _, event in line]
+        inner = {id(event) for event in innermost(events)}
         for device, event in line:
             self.by_device[device].append(event)
-        self.by_line.append([event for _, event in line])
+            if id(event) in inner:
+                self.innermost[device].append(event)
+        self.by_line.append(events)
 
 
 def read(session: Path, program: str = "") -> Reading:
@@ -105,7 +118,29 @@ def read(session: Path, program: str = "") -> Reading:
         self_time_s=sum(operation.self_time_s for operation in operations),
         busy_s=tuple(busy_ns(events) / 1e9 for _, events in sorted(lines.by_device.items())),
         source=source,
+        communicating_s=tuple(_communicating_s(lines, program)) if program else (),
     )
+
+
+def _communicating_s(lines: _Lines, program: str) -> Iterator[float]:
+    """For each device the seconds in which collectives ran, and nothing else; nothing where none is recorded.
+
+    XLA:CPU records that threads met for one, but not which device waited for it.
+    """
+    names = traffic.names(hlo.parse(program))
+    found = False
+    seconds = []
+    for _, events in sorted(lines.innermost.items()):
+        collectives = [event for event in events if _communicates(event, names)]
+        others = [event for event in events if not _communicates(event, names)]
+        seconds.append(alone_ns(collectives, others) / 1e9)
+        found = found or bool(collectives)
+    yield from seconds if found else ()
+
+
+def _communicates(event: Event, names: Set[str]) -> bool:
+    """A GPU's collectives are kernels of NCCL (RCCL names them alike), not of an operation."""
+    return event.name in names or event.name.startswith(_NCCL)
 
 
 def _linked(file: Path, scratch: Path) -> Path:
@@ -174,7 +209,9 @@ def _of_xla(events: Any) -> Iterator[tuple[str, Event]]:
 
 
 def _event(event: Any) -> Event:
-    return Event(event.name, event.start_ns, event.start_ns + event.duration_ns)
+    # A TPU's operation is told with its whole text.
+    name = event.name.partition(" = ")[0].lstrip("%")
+    return Event(name, event.start_ns, event.start_ns + event.duration_ns)
 
 
 def _added_up(lines: _Lines, program: str) -> Iterator[Operation]:

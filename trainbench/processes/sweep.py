@@ -21,11 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from trainbench.errors import EXIT_CODES, ExitCode, UserError
 from trainbench.hardware import machine
-from trainbench.processes import child
+from trainbench.processes import child, sweep_scaling
 from trainbench.processes.alone import alone as alone_in
 from trainbench.processes.child import Outcome
 from trainbench.processes.sweep_plan import LOCK_FILE, PLAN_FILE, Sweep, note
 from trainbench.report.numbers import duration
+from trainbench.report.scaling import Scaling
 from trainbench.report.sweep import Row, best_lines, sweep_table, told
 from trainbench.results import store
 
@@ -264,6 +265,7 @@ def summary(sweep: Sweep) -> str:
     """The table of the points that have ended, how many have not, and the best one."""
     rows = [Row(label, outcome.result, outcome.note) for label, outcome in outcomes(sweep)]
     lines = [sweep_table(rows)] if rows else []
+    lines += sweep_scaling.lines(_scaled(sweep))
     left = unfinished(sweep)
     if sweep.points is not None and left:
         lines.append(f"{left} of {len(set(sweep.points))} points have not been run to their end")
@@ -272,6 +274,15 @@ def summary(sweep: Sweep) -> str:
         lines.append(f"as a page with plots: python -m trainbench report {shlex.quote(str(sweep.directory))}")
         lines += best_lines(rows)
     return "\n".join(lines)
+
+
+def plot(sweep: Sweep) -> str | None:
+    """Draw the scaling of a sweep over numbers of devices; a line on that, None where nothing scales."""
+    return sweep_scaling.draw(_scaled(sweep), sweep.directory)
+
+
+def _scaled(sweep: Sweep) -> tuple[Scaling, ...]:
+    return sweep_scaling.of([(label, outcome.result) for label, outcome in outcomes(sweep)], sweep.directory)
 
 
 def exit_code(sweep: Sweep) -> ExitCode:

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainbench.errors import UserError
 from trainbench.report import facts
+from trainbench.report.checkpoints import checkpoints
 from trainbench.report.comparisons import published, reproduction
 from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size
 from trainbench.report.progress import ProgressLine, block_text
@@ -63,6 +64,7 @@ def summary(result: Result, path: Path | None = None) -> list[str]:
     """
     lines = [*_headline(result), *_what_ran(result), *_speed(result), *_processes(result)]
     lines += [*_ends(result), *_trace(result)]
+    lines += [labelled("checkpoints", text) for text in checkpoints(result)]
     last = [labelled("result", str(path))] if path else []
     room = _MOST_LINES - len(lines) - len(last)
     texts = published(result, max(1, min(room, _MOST_COMPARISONS)))

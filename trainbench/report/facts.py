@@ -110,6 +110,24 @@ def device(result: Result) -> str | None:
     return f"{times}{hardware.device_kind}"
 
 
+def axes(result: Result) -> dict[str, int]:
+    """Devices along each axis of the mesh; empty where nothing was split."""
+    split = result.parallel
+    return {"data": split.data, "fsdp": split.fsdp, "tensor": split.tensor} if split else {}
+
+
+def sent_bytes(result: Result) -> float | None:
+    """Bytes that each device sends per optimizer step; None where that is unknown, or there is one device."""
+    return result.communication.bytes_per_step if result.communication else None
+
+
+def communication_share(result: Result) -> float | None:
+    """Of a step, with collectives running and nothing else: traced, or of a forecast step."""
+    if result.forecast:
+        return next((one.share for one in result.forecast.limits if one.name == "collectives"), None)
+    return result.communication.time_fraction if result.communication else None
+
+
 def step_times_s(result: Result) -> tuple[float, ...]:
     """Seconds per optimizer step in each timed block, in order."""
     timing = result.timing

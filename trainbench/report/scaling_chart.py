@@ -1,6 +1,6 @@
 """The chart of scaling efficiency: forecasts and published figures against the number of chips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair
@@ -25,27 +25,39 @@ def scaling(points: Sequence[Point], title: str) -> altair.LayerChart:
     if not points:
         raise ValueError("a chart of the scaling needs a rate on some number of chips")
     names = list(dict.fromkeys(point.series for point in points))
-    table = chart.table([_row(point) for point in points])
-    x = chart.powers("chips", [point.chips for point in points], "chips")
-    top = max(110.0, *(100 * (point.high or point.efficiency) for point in points))
+    heading = altair.TitleParams(text=title, subtitle=list(_CAPTION), anchor="start", offset=12)
+    drawn = altair.layer(*layers([_row(point) for point in points], names, "chips"), title=heading)
+    return drawn.properties(width=_WIDTH, height=_HEIGHT).configure_view(stroke=None)
+
+
+def layers(rows: Sequence[Mapping[str, Any]], names: Sequence[str], count: str) -> list[altair.Chart]:
+    """Columns for the share of collectives, intervals, lines and points.
+
+    Args:
+      rows: of each point `series`, one of `names`; `kind`, as `chart.kind` has it; under `count` a number of
+        devices or chips; `efficiency`, and where known `low`, `high` and `collectives`, in per cent.
+    """
+    x = chart.powers(count, [row[count] for row in rows], count)
+    top = max(110.0, *(row.get("high", row["efficiency"]) for row in rows))
     scale = altair.Scale(domain=[0, top])
-    y = altair.Y("efficiency:Q", title="% of the rate per chip on the fewest chips", scale=scale)
-    base = altair.Chart(table, width=_WIDTH, height=_HEIGHT).encode(x=x, color=chart.colour(names))
-    layers = [
-        *_columns(points, base, scale),
+    y = altair.Y("efficiency:Q", title=f"% of the rate per {count[:-1]} on the fewest {count}", scale=scale)
+    base = altair.Chart(chart.table(rows)).encode(x=x, color=chart.colour(names))
+    tooltip = ["series:N", "kind:N", f"{count}:Q", altair.Tooltip("efficiency:Q", title="%", format=".1f")]
+    return [
+        *_columns(rows, base, scale),
         base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=altair.Y("low:Q"), y2="high:Q"),
         base.mark_line(strokeWidth=1.5).encode(y=y, strokeDash=chart.dashes()),
         base.mark_point(filled=True, size=70).encode(
-            y=y, shape=chart.shape(names), opacity=chart.opacities()
+            y=y, shape=chart.shape(names), opacity=chart.opacities(), tooltip=tooltip
         ),
     ]
-    heading = altair.TitleParams(text=title, subtitle=list(_CAPTION), anchor="start", offset=12)
-    return altair.layer(*layers, title=heading).configure_view(stroke=None)
 
 
-def _columns(points: Sequence[Point], base: altair.Chart, scale: altair.Scale) -> list[altair.Chart]:
+def _columns(
+    rows: Sequence[Mapping[str, Any]], base: altair.Chart, scale: altair.Scale
+) -> list[altair.Chart]:
     """The share of collectives where it is known: an unknown one at the same place would void the others."""
-    known = [_row(point) for point in points if point.collectives is not None]
+    known = [row for row in rows if "collectives" in row]
     if not known:
         return []
     columns = base.properties(data=chart.table(known)).mark_bar(size=12, opacity=0.25)

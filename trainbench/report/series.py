@@ -17,16 +17,25 @@ from trainbench.results.record import Result
 
 # Settings that move no figure or that a series runs along; then those that the record has once resolved.
 _NO_PART_OF_A_SERIES = frozenset(
-    ("batch_size", "steps", "warmup", "seed", "reproduce", "price_per_hour", "reference", "measure", "trace")
+    (
+        *("batch_size", "global_batch_size", "steps", "warmup", "seed", "reproduce", "price_per_hour"),
+        *("reference", "measure", "trace", "timeout_s", "distributed", "checkpoint"),
+    )
 )
 _GROUPS = ("model", "precision", "optimizer", "data")
-_IN_THE_RECORD = frozenset((*_GROUPS, "input", "image_size", "sequence_length", "gradient_accumulation"))
+_IN_THE_RECORD = frozenset(
+    (*_GROUPS, "parallel", "input", "image_size", "sequence_length", "gradient_accumulation")
+)
 _NO_PART_OF_A_GROUP = frozenset(("name", "batch_size", "optimizer_reason"))
 _NO_MODEL = "no model"
 _KIND, _MODEL, _DEVICE, _DEVICES = "kind", "model", "device", "devices"
+_PARALLEL, _AXES = "parallel", "axes"
+_OF_A_SIZE = frozenset((_DEVICES, _AXES))
 _TOLD = frozenset(("precision", _DEVICE))
 # What is left out of a name, being what one expects where nothing is said.
-_USUAL = frozenset(("1 device", "1 micro-batches", "input resident", "synthetic data", "measured"))
+_USUAL = frozenset(
+    ("1 device", "1 micro-batches", "input resident", "synthetic data", "measured", "parallel data")
+)
 _WIDTH = 90
 _ROOM = 8  # for a number
 
@@ -39,7 +48,7 @@ class Run:
       series: the name of its series, as short as it can be among the results at hand.
       name: the series with the batch size.
       label: the name, with the time or more where other results at hand have the same name.
-      per_device: the name without the number of devices, for what scales over them.
+      scaled: the series without the number of devices and the mesh, for what scales over them.
     """
 
     file: Path
@@ -47,7 +56,7 @@ class Run:
     series: str
     name: str
     label: str
-    per_device: str
+    scaled: str
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,8 @@ def runs(loaded: Iterable[Loaded]) -> tuple[Run, ...]:
     telling = set(_telling(parts))
     words = [_words(one, telling) for one in parts]
     names = _lines(one.values() for one in words)
-    per_device = _lines([word for key, word in one.items() if key != _DEVICES] for one in words)
-    found = list(map(_run, newest, names, per_device))
+    scaled = _lines([word for key, word in one.items() if key not in _OF_A_SIZE] for one in words)
+    found = list(map(_run, newest, names, scaled))
     return tuple(_labelled(found))
 
 
@@ -160,6 +169,7 @@ def _parts(result: Result) -> dict[str, str]:
     if hardware:
         many = "devices" if hardware.device_count != 1 else "device"
         named |= {_DEVICE: hardware.device_kind, _DEVICES: f"{hardware.device_count} {many}"}
+    named |= {_PARALLEL: f"parallel {_mode(result.config)}", _AXES: _mesh(result)}
     if work:
         named |= {"optimizer": work.optimizer, "data": f"{work.data} data"}
         named |= {"accumulation": f"{work.gradient_accumulation} micro-batches"}
@@ -167,6 +177,18 @@ def _parts(result: Result) -> dict[str, str]:
     named |= {"jax": f"JAX {software.jax}" if software else None}
     named |= {key: f"{key.rpartition(' ')[2]}={value}" for key, value in _settings(result.config)}
     return {key: str(value) for key, value in named.items() if value is not None}
+
+
+def _mode(config: Mapping[str, Any]) -> str:
+    """The way of splitting that was asked for; results from before there was a choice split the batch."""
+    chosen = config.get(_PARALLEL)
+    return str(chosen.get("name")) if isinstance(chosen, dict) else "data"
+
+
+def _mesh(result: Result) -> str | None:
+    """The sizes of the axes along which there are several devices; None where there is no such axis."""
+    sizes = facts.axes(result).items()
+    return " x ".join(f"{axis} {size}" for axis, size in sizes if size > 1) or None
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -232,10 +254,10 @@ def _lines(names: Iterable[Iterable[str]]) -> list[str]:
     return [lines[name] for name in whole]
 
 
-def _run(one: Loaded, name: str, per_device: str) -> Run:
+def _run(one: Loaded, name: str, scaled: str) -> Run:
     size = facts.batch(one.result)
     batch = f" · batch {size:,}" if size else ""
-    return Run(one.file, one.result, name, name + batch, name + batch, per_device + batch)
+    return Run(one.file, one.result, name, name + batch, name + batch, scaled)
 
 
 def _series(name: str, unit: str, by_batch: Mapping[int, Sequence[Run]], refused: set[int]) -> Series:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainbench.report import facts, forecasts, series
+from trainbench.report import facts, forecasts, scaling, scaling_table, series
 from trainbench.report.grid import TITLES, UNKNOWN, figures, grid
 from trainbench.report.numbers import duration, number, percent
 from trainbench.report.page.marks import mark
@@ -65,6 +65,9 @@ def write(found: Collection, file: TextIO) -> None:
 def _print(console: Console, runs: Sequence[Run], found: Collection) -> None:
     console.print(_results(runs, console.width))
     for line in _notes(runs, found):
+        console.print(Text(line))
+    scaled = scaling.scalings(runs)[:_MOST_SERIES]
+    for line in ("", *scaling_table.lines(scaled, console.width)) if scaled else ():
         console.print(Text(line))
     for one in [one for one in series.series(runs) if len(one.points) > 1][:_MOST_SERIES]:
         console.print()

@@ -528,7 +528,7 @@ class Segment(Section):
     started_utc: AwareDatetime
     first_step: Count = Field(description="optimizer steps that were done before, warm-up included")
     blocks: Count = Field(description="timed blocks that it gave to the result")
-    ended: Literal["ok", "interrupted", "killed"]
+    ended: Literal["ok", "interrupted", "failed", "killed"]
     device_count: Count
     process_count: Count
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -19,6 +19,8 @@ class TrainingProgram:
     Nothing is fetched while steps are timed: losses seen at fences stay on the device until asked for.
 
     Args:
+      first_step: optimizer steps that the state has behind it.
+      losses: those that were seen on the way there.
       watched: whether another thread may ask how far the calls are.
 
     Attributes:
@@ -32,6 +34,8 @@ class TrainingProgram:
         feed: Feed,
         steps_per_call: int,
         *,
+        first_step: int = 0,
+        losses: Iterable[tuple[int, float]] = (),
         watched: bool = False,
         clock: Clock = wall_clock,
     ) -> None:
@@ -42,6 +46,9 @@ class TrainingProgram:
         self._batch: DeviceBatch | None = None
         self._metrics: Metrics = {}
         self._seen: list[tuple[int, jax.Array]] = []
+        self._fetched = list(losses)
+        self._first_step = first_step
+        self._before_next_call: Callable[[], None] | None = None
         self._clock = clock
         self._waited_s = 0.0
         self.waits_s: list[float] = []
@@ -56,6 +63,9 @@ class TrainingProgram:
 
     def issue(self) -> None:
         """Dispatch one device call; blocks only while the feed has no batch ready."""
+        if self._before_next_call is not None:
+            due, self._before_next_call = self._before_next_call, None
+            due()
         asked_s = self._clock()
         self._batch = self._feed.next()
         self._waited_s += self._clock() - asked_s
@@ -73,11 +83,6 @@ class TrainingProgram:
         if self._pending is not None:
             self._pending.clear()
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps issued so far."""
-        return self.calls * self._steps_per_call
-
     def steps_in_flight(self) -> int:
         """Optimizer steps that have not finished; of a watched program, and from any thread."""
         pending = self._pending
@@ -91,9 +96,24 @@ class TrainingProgram:
     def state(self) -> TrainState:
         return self._state
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were issued, those before this program included."""
+        return self._first_step + self.calls * self._steps_per_call
+
+    def input_state(self) -> bytes | None:
+        """From where the input goes on after what was issued; None where it keeps no state."""
+        return self._feed.state()
+
+    def before_next_call(self, work: Callable[[], None]) -> None:
+        """Has `work` done inside the next `issue`, ahead of its call."""
+        self._before_next_call = work
+
     def losses(self) -> list[tuple[int, float]]:
         """(optimizer steps done, loss) at each fence; fetches from the device."""
-        return [(step, float(loss)) for step, loss in self._seen]
+        self._fetched += [(step, float(loss)) for step, loss in self._seen]
+        self._seen = []
+        return list(self._fetched)
 
 
 def first_call(program: TrainingProgram) -> bool:

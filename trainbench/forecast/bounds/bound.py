@@ -20,7 +20,7 @@ Winograd's for 3 x 3 convolutions in float32); and data parallelism as it is pro
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainbench.forecast.compiled import collectives
+from trainbench.compiled import collectives
 from trainbench.forecast.targets import Target
 from trainbench.forecast.timing.limits import COLLECTIVES, MATRIX, MEMORY, VECTOR
 from trainbench.hardware import chips

@@ -15,13 +15,14 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from trainbench import autos, config, fits
+from trainbench.compiled import products
 from trainbench.forecast import reference
 from trainbench.forecast.bounds import bound, cpu
 from trainbench.forecast.bounds.bound import Bound, Demand
-from trainbench.forecast.compiled import products, work
 from trainbench.forecast.compiler import compiling
 from trainbench.forecast.compiler.messages import Reply, Request
 from trainbench.forecast.targets import Target, find
+from trainbench.forecast.timing import work
 from trainbench.hardware import machine
 from trainbench.measure import flops
 from trainbench.measure.flops import FlopCount

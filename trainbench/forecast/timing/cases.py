@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainbench import recompose
+from trainbench.compiled import hlo
 from trainbench.forecast import reference, targets
-from trainbench.forecast.compiled import hlo
 from trainbench.forecast.compiler.build import Build, Traced
 from trainbench.forecast.targets import MOST_GPUS_PER_HOST, Target
 from trainbench.forecast.timing import chip_model, time_model

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from trainbench.forecast.compiled.collectives import base_opcode, is_collective, sent_bytes
-from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
-from trainbench.forecast.compiled.trips import trips
-from trainbench.forecast.compiled.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
+from trainbench.compiled.collectives import base_opcode, is_collective, sent_bytes
+from trainbench.compiled.hlo import Computation, Instruction, Module
+from trainbench.compiled.trips import trips
 from trainbench.forecast.timing.chip_model import ChipModel
 from trainbench.forecast.timing.schedule import Kind, Operation
+from trainbench.forecast.timing.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
 
 
 class Demands:
@@ -83,7 +83,9 @@ class Demands:
     def _network(self, computation: Computation, one: Instruction) -> tuple[float, bool]:
         """(seconds on the links, whether `one` is or holds a collective)."""
         found = list(self._collectives(computation, one))
-        sent = sum(sent_bytes(place, each, self.chip, self.module.devices) for place, each in found)
+        sent = sum(
+            sent_bytes(place, each, self.module.devices, self.chip.devices_per_chip) for place, each in found
+        )
         if sent and not self.chip.network_bytes_per_s:
             self.unknown.append(f"the links of {self.chip.name}: collectives count nothing beyond memory")
             return 0.0, True

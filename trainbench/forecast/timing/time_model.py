@@ -12,7 +12,7 @@ need: no schedule moves more bytes than the bandwidth allows.
 
 from dataclasses import replace
 
-from trainbench.forecast.compiled.hlo import Computation, Instruction, Module
+from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.forecast.timing.channel import Channel
 from trainbench.forecast.timing.chip_model import ChipModel
 from trainbench.forecast.timing.demand import Demands, is_free

@@ -1,114 +1,80 @@
 """How throughput grows with the number of devices."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
-from statistics import median
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trainbench.report import facts
 from trainbench.report.numbers import number, percent
-from trainbench.report.page.content import Plot, Section
-from trainbench.report.series import Run, steadiest
+from trainbench.report.page.content import Cell, Plot, Section, Table
+from trainbench.report.scaling import Scaling, scalings
+from trainbench.report.scaling_table import cells, legend, titles
+from trainbench.report.series import Run
 
-# No interval is drawn here.
 _FORECASTS = "Forecasts are no measurements: their lines are dashed, their points pale."
+_MOST_TABLES = 8
 
 
 def section(found: Sequence[Run]) -> Section | None:
-    """The plot of what was run on several numbers of devices; None where nothing was."""
-    alike: dict[tuple[str, str], dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in found:
-        hardware = run.result.hardware
-        if facts.usable(run.result) and hardware and facts.rate(run.result):
-            alike[run.per_device, facts.unit(run.result)][hardware.device_count].append(run)
-    forecasts = {
-        f"{name} ({unit})"
-        for (name, unit), by_count in alike.items()
-        if not all(facts.measured(run.result) for runs in by_count.values() for run in runs)
-    }
-    several = {
-        f"{name} ({unit})": {count: _rate(by_count[count]) for count in sorted(by_count)}
-        for (name, unit), by_count in alike.items()
-        if len(by_count) > 1
-    }
-    return Section("scaling", "Scaling", plots=(_plot(several, forecasts),)) if several else None
+    """Plot and tables of what was run on several numbers of devices; None where nothing was."""
+    scaled = scalings(found)
+    if not scaled:
+        return None
+    tables = tuple(_table(one) for one in scaled[:_MOST_TABLES])
+    return Section("scaling", "Scaling", tuple(legend(scaled)), plots=(plot(scaled),), tables=tables)
 
 
-def _rate(found: Sequence[Run]) -> float:
-    """The median over those that were steady, where there are any."""
-    return median(facts.rate(run.result) or 0 for run in steadiest(found))
-
-
-def _plot(found: Mapping[str, Mapping[int, float]], forecasts: Set[str]) -> Plot:
-    import altair
-
+def plot(scaled: Sequence[Scaling]) -> Plot:
+    """Efficiency against the number of devices; at least one of `scaled`."""
+    from trainbench.report import scaling_chart
     from trainbench.report.page import chart
 
-    drawn = {
-        name: found[name] for name in sorted(found, key=lambda name: -len(found[name]))[: chart.MOST_SERIES]
-    }
-    values = [row | {"kind": chart.kind(row["series"] not in forecasts)} for row in _values(drawn)]
-    x = chart.powers("devices", [row["devices"] for row in values], "devices")
-    y = altair.Y(
-        "speedup:Q",
-        title="times the rate of the fewest devices",
-        scale=chart.scale(_heights(values)),
-        axis=chart.axis(_heights(values)),
-    )
-    base = altair.Chart(chart.table(values)).encode(x=x)
-    names = list(drawn)
-    tooltip = ["series:N", "kind:N", "devices:Q", altair.Tooltip("rate:Q", title="samples/s", format=",.4~g")]
-    tooltip.append(altair.Tooltip("efficiency:Q", title="% of ideal", format=".1f"))
-    layers = [
-        base.mark_line(strokeDash=[1, 4], opacity=0.4, strokeWidth=1).encode(
-            y=altair.Y("ideal:Q"), color=chart.colour(names)
-        ),
-        base.mark_line(strokeWidth=1.5).encode(y=y, color=chart.colour(names), strokeDash=chart.dashes()),
-        base.mark_point(filled=True, size=70).encode(
-            y=y,
-            color=chart.colour(names),
-            shape=chart.shape(names),
-            opacity=chart.opacities(),
-            tooltip=tooltip,
-        ),
-    ]
+    drawn = scaled[: chart.MOST_SERIES]
+    values = [row for one in drawn for row in _values(one)]
+    layers = scaling_chart.layers(values, [one.title for one in drawn], "devices")
+    many = chart.shown([one.title for one in scaled], "series")
+    forecasts = "" if all(one.measured for one in drawn) else f" {_FORECASTS}"
     return Plot(
         name="scaling",
-        title="Throughput against the number of devices",
+        title=_title(drawn),
         caption=(
-            "The rate at one batch size per device, in multiples of the rate with the fewest devices of a "
-            f"series. Dotted: in proportion to the devices.{_words(drawn, forecasts)}"
-            f"{chart.shown(list(found), 'series')}"
+            "The rate per device in % of that on the fewest devices of a series, with its 95 % interval. "
+            "Weak scaling: the batch of each device stays the same; strong scaling: that of all together. "
+            f"Columns: share of a traced step with collectives and nothing else.{forecasts}{many}"
         ),
-        lines=tuple(_line(row) for row in values)[: chart.MOST_LINES],
-        chart=chart.finished(layers, "throughput against the number of devices"),
+        lines=tuple(_line(one, row) for one in drawn for row in _values(one))[: chart.MOST_LINES],
+        chart=chart.finished(layers, "efficiency against the number of devices"),
     )
 
 
-def _words(drawn: Mapping[str, Any], forecasts: Set[str]) -> str:
-    """What the caption says of forecasts, where any is drawn."""
-    return f" {_FORECASTS}" if forecasts & drawn.keys() else ""
+def _title(drawn: Sequence[Scaling]) -> str:
+    """Names a single series, and what an image by itself must not hide."""
+    what = drawn[0].title if len(drawn) == 1 else "Efficiency against the number of devices"
+    return f"{what} (simulated devices that share a CPU)" if any(one.on_cpu for one in drawn) else what
 
 
-def _heights(values: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [height for row in values for height in (row["speedup"], row["ideal"])]
+def _values(one: Scaling) -> Iterator[dict[str, Any]]:
+    from trainbench.report.page import chart
+
+    for point in one.points:
+        shares = {
+            "low": point.efficiency_low,
+            "high": point.efficiency_high,
+            "collectives": point.communication_share,
+        }
+        yield {
+            "series": one.title,
+            "kind": chart.kind(one.measured),
+            "devices": point.devices,
+            "rate": point.rate,
+            "efficiency": 100 * point.efficiency,
+        } | {name: 100 * share for name, share in shares.items() if share is not None}
 
 
-def _values(drawn: Mapping[str, Mapping[int, float]]) -> Iterator[dict[str, Any]]:
-    for name, rates in drawn.items():
-        fewest = min(rates)
-        for count, rate in rates.items():
-            speedup, ideal = rate / rates[fewest], count / fewest
-            yield {
-                "series": name,
-                "devices": count,
-                "rate": rate,
-                "speedup": speedup,
-                "ideal": ideal,
-                "efficiency": 100 * speedup / ideal,
-            }
-
-
-def _line(row: Mapping[str, Any]) -> str:
+def _line(one: Scaling, row: Mapping[str, Any]) -> str:
     share = percent(row["efficiency"] / 100)
-    return f"{row['series']}, {row['devices']} devices: {number(row['rate'])}/s, {share} of ideal"
+    return f"{one.title}, {row['devices']} devices: {number(row['rate'])}/s, {share} of ideal"
+
+
+def _table(one: Scaling) -> Table:
+    named = titles(one)
+    rows = [[Cell(text) for text in cells(one, point)] for point in one.points]
+    return Table(one.title, named, rows, numeric=frozenset(named))

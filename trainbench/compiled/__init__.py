@@ -1,0 +1,1 @@
+"""Compiled programs as XLA writes them: what is in them, how often it runs, what devices send each other."""

@@ -1,1 +1,0 @@
-"""Forecasts: what a compiled program says of its operations."""

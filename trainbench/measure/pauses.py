@@ -1,0 +1,27 @@
+"""What may happen between timed blocks, and how a measurement goes on after it was broken off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trainbench.measure.steady import Steadiness
+
+
+def _unknown() -> Steadiness:
+    return Steadiness(steady=False, reason="nothing was measured")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The timed blocks so far; a later measurement of the same plan may go on from them.
+
+    `warmup` is the verdict on the warm-up before them. `first_issue_s` is as long as `block_s`.
+    """
+
+    block_s: tuple[float, ...] = ()
+    first_issue_s: tuple[float, ...] = ()
+    warmup: Steadiness = field(default_factory=_unknown)
+
+
+# Called after each timed block, outside the clock, with what is measured and a function that runs one more
+# block, which is in no result, and returns its seconds.
+Between = Callable[[Measured, Callable[[], float]], None]
