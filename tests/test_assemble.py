@@ -21,6 +21,7 @@ OK = Ending("ok")
 
 class FakeDevice:
     platform = "gpu"
+    process_index = 0
 
     def memory_stats(self):
         return {"peak_bytes_in_use": 3, "bytes_limit": 5}

@@ -20,8 +20,8 @@ LAUNCHER = Path(__file__).parents[2] / "scripts" / "launch_local.py"
 SMALL = (*SHALLOW["vit_tiny"], "precision=fp32", "batch_size=4", "steps=6", "warmup=1", "measure=quick")
 # Soon at its first block, and long before its last.
 LONG = (
-    *("model=resnet_tiny", "precision=fp32", "batch_size=4", "steps=3000", "warmup=1", "measure.blocks=300"),
-    *("measure.warmup_steps=5", "measure.warmup_max_steps=20"),
+    *(*SHALLOW["vit_tiny"], "precision=fp32", "batch_size=4", "steps=30000", "warmup=1"),
+    *("measure.blocks=300", "measure.warmup_steps=5", "measure.warmup_max_steps=20"),
 )
 
 
