@@ -120,7 +120,8 @@ def test_help_names_everything_that_can_be_typed(command_line, arguments):
     code, output, _ = command_line(*arguments)
     assert code == 0
     words = set(re.findall(r"[\w.]+", output))
-    keys = {"reference.extra" if key == "reference" else key for key in config.KEYS}
+    parts = {"reference": "extra", "checkpoint": "KEY", "distributed": "KEY"}
+    keys = {f"{key}.{parts[key]}" if key in parts else key for key in config.KEYS}
     expected = {*keys, *config.INPUTS, *cli.VERBS, *(str(int(code)) for code in ExitCode)}
     expected |= {name for group in shipped.GROUPS for name in shipped.names(group)}
     assert expected <= words

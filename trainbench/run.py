@@ -24,7 +24,7 @@ from trainbench.data.settings import SyntheticData
 from trainbench.data.source import RealData, Source
 from trainbench.data.spec import Share
 from trainbench.distributed.pulse import Pulse
-from trainbench.distributed.team import Alone, Team
+from trainbench.distributed.team import Alone, Team, any_of
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Timing
@@ -221,6 +221,7 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
                 batches,
                 parts.request.precision,
                 dict(config.compiler_options),
+                agree=functools.partial(any_of, parts.team),
             )
         )
 

@@ -101,6 +101,6 @@ def test_a_process_puts_its_rows_where_the_mesh_wants_them(stacked):
     mesh = parallel.mesh(jax.devices()[:2], Axes(2, 1, 1))
     sharding = parallel.batch_sharding(mesh, stacked=stacked)
     array = np.arange(24).reshape((3, 4, 2) if stacked else (4, 6))
-    placed = parallel.put({"x": array}, sharding, Share((0, 1), 2, 0, 2))["x"]
+    placed = parallel.put_rows(array, sharding, Share((0, 1), 2, 0, 2), axis=int(stacked))
     np.testing.assert_array_equal(placed, array)
     assert placed.sharding.is_equivalent_to(sharding, array.ndim)

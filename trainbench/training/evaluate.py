@@ -1,6 +1,6 @@
 """Held-out data: whether a model that was trained fast has also learned."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -46,14 +46,20 @@ def evaluate(
     precision: Precision,
     compiler_options: Mapping[str, str],
     clock: Clock = wall_clock,
+    agree: Callable[[bool], bool] = bool,
 ) -> Evaluation | None:
-    """How good the predictions are in evaluation mode, in the precision of the training; None without any."""
+    """How good the predictions are in evaluation mode, in the precision of the training; None without any.
+
+    Args:
+      batches: the same in every process.
+      agree: from whether this process has had enough to whether any has.
+    """
     score = jax.jit(make_evaluation(task, structure), compiler_options=dict(compiler_options))
     right, count, loss, complete = 0, 0, 0.0, True
     deadline = clock() + LIMIT_S
     with jax.default_matmul_precision(precision.matmul_precision):
         for batch in batches:
-            if clock() > deadline:
+            if agree(clock() > deadline):
                 complete = False
                 break
             found = score(state.params, state.statistics, batch)

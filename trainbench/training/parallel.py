@@ -121,14 +121,15 @@ def put(batch: HostBatch, sharding: NamedSharding, share: Share) -> dict[str, ja
       batch: the samples of this process's share, in order.
       sharding: of the global batch, as `batch_sharding` gives it.
     """
-    if share.count == 1:
+    if sharding.is_fully_addressable:
         placed: dict[str, jax.Array] = jax.device_put(dict(batch), sharding)
         return placed
     axis = len(sharding.spec) - 1
-    return {name: _put(array, sharding, share, axis) for name, array in batch.items()}
+    return {name: put_rows(array, sharding, share, axis) for name, array in batch.items()}
 
 
-def _put(array: np.ndarray, sharding: NamedSharding, share: Share, axis: int) -> jax.Array:
+def put_rows(array: np.ndarray, sharding: NamedSharding, share: Share, axis: int) -> jax.Array:
+    """The global array of which this process has the samples of its share, along `axis`, in order."""
     size = array.shape[axis] // len(share.replicas)
     offsets = {replica * size: number * size for number, replica in enumerate(share.replicas)}
     shape = (*array.shape[:axis], size * share.replica_count, *array.shape[axis + 1 :])
