@@ -4,7 +4,7 @@
 
 The processes meet at a free port. Without GPUs each has simulated CPU devices; where CUDA_VISIBLE_DEVICES, or
 nvidia-smi, names GPUs, each has an equal part of them. What process 0 prints is shown, and of the others what
-went wrong. When one fails, or on Ctrl-C, the others are ended too; the exit code is the worst.
+went wrong. When one fails, or on Ctrl-C or SIGTERM, the others are ended too; the exit code is the worst.
 """
 
 import argparse
@@ -30,6 +30,8 @@ SIMULATED = "--xla_force_host_platform_device_count"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the processes and return the worst of their exit codes."""
     options = _options(arguments)
+    # As Ctrl-C: the processes are told to stop, and what they have measured is saved.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     port = _free_port()
     processes = [
         subprocess.Popen(
