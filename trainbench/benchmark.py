@@ -92,15 +92,18 @@ def _save(result: Result, directory: Path) -> Path:
 
 
 def attempt(
-    parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None] = run
+    parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None] | None = None
 ) -> Ending:
     """Run, and turn whatever ends the run into a status.
+
+    Args:
+      carry_out: does so in place of `run`.
 
     Raises:
       UserError: before anything was compiled.
     """
     try:
-        carry_out(parts, progress)
+        (carry_out or run)(parts, progress)
     except UserError as error:
         if parts.executable is None:
             raise

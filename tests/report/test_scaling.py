@@ -1,5 +1,7 @@
 """Scaling: what is put beside what, efficiency with its interval, and the tables."""
 
+import sys
+
 import pytest
 
 from tests.report import many
@@ -161,7 +163,8 @@ def test_points_that_were_not_steady_are_named():
     assert "not steady: on 2" in list(scaling_table.lines(scaled(point(1, 100.0), unsteady), 100))
 
 
-def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys):
+def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     results = (point(1, 100.0), point(2, 180.0, share=0.125))
     section = page.section(runs(loaded(*results)))
     assert [cell.text for cell in section.tables[0].rows[1]][4:6] == ["90.0 %", "87.5 % to 92.5 %"]
@@ -170,8 +173,5 @@ def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys
     columns, *others = (layer["data"]["values"] for layer in plot.chart.to_dict()["layer"])
     assert [row["collectives"] for row in columns] == [12.5]
     assert others[-1][1]["low"] == pytest.approx(87.5, abs=0.1)
-
-    import sys
-
     text.write(Collection(tuple(loaded(*results)), ()), sys.stdout)
     assert "87.5 % to 92.5 %" in capsys.readouterr().out

@@ -33,7 +33,10 @@ def test_all_three_axes_at_once_give_the_losses_of_one_device(check, model):
     "overrides",
     [
         ["model=vit_tiny", "parallel=fsdp", "gradient_accumulation=2", "remat=dots"],
-        ["model=resnet_tiny", "parallel=data_tensor", "gradient_accumulation=2", "remat=full"],
+        pytest.param(
+            ["model=resnet_tiny", "parallel=data_tensor", "gradient_accumulation=2", "remat=full"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_they_do_so_with_micro_batches_and_rematerialisation(check, overrides):
