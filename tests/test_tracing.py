@@ -145,5 +145,5 @@ def test_every_process_takes_the_steps_that_one_traces(monkeypatch, index, count
     parts = parts_of(CHIP, 2, 0.2, "trace=true")
     parts.directory = None if index else Path("out")
     parts.team = SimpleNamespace(index=index, names=("a", "b")[:count])
-    run.trace(parts, program, 3, ProgressLine(io.StringIO()))
+    run.trace(parts, 5, program, 3, ProgressLine(io.StringIO()))
     assert program.steps == steps

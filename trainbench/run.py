@@ -243,13 +243,15 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
 
     # A trace, last of all: nothing that is timed may run under the profiler, or after it
     if parts.request.trace:
-        trace(parts, trained.program, config.steps_per_call, progress)
+        trace(parts, parts.request.trace, trained.program, config.steps_per_call, progress)
 
 
-def trace(parts: Parts, program: TrainingProgram, steps_per_call: int, progress: ProgressLine) -> None:
+def trace(
+    parts: Parts, steps: int, program: TrainingProgram, steps_per_call: int, progress: ProgressLine
+) -> None:
     """Trace some steps where there is a directory for it; every process of the run takes them."""
     assert parts.executable is not None
-    steps, before, several = parts.request.trace, program.steps, len(parts.team.names) > 1
+    before, several = program.steps, len(parts.team.names) > 1
     if parts.directory:
         progress.phase(f"tracing {steps} steps")
         into = parts.directory / TRACE_DIRECTORY
