@@ -178,3 +178,12 @@ def test_an_abort_of_native_code_is_put_into_words(two, monkeypatch, printed, lo
     found = second.check()
     assert found.lost == lost
     assert words in found.reason
+
+
+def test_a_watchdog_that_fails_ends_the_run_in_place_of_watching_no_more(two, monkeypatch):
+    (_, second), _ = two
+    monkeypatch.setattr(second, "look", lambda: {}["no such thing"])
+    second._go_on()
+    assert second.check() is not None
+    assert "process 1" in second.check().reason
+    assert "the watchdog failed: KeyError" in second.check().reason

@@ -17,6 +17,7 @@ from trainbench.distributed.members import Members, Said
 from trainbench.distributed.native import Native, fatal, lost_processes
 from trainbench.distributed.pulse import Beat, Pulse
 from trainbench.distributed.store import Store, Unreachable
+from trainbench.errors import first_line
 
 DEFAULT_S = 300.0
 DEFAULT_REASON = "longer than any step should take; a run of several processes is then given up"
@@ -161,9 +162,14 @@ class Watchdog:
 
     def _go_on(self) -> None:
         while not self._ended.is_set() and self.found is None:
-            # Where the store does not answer for long, `check` gives process 0 up.
-            with contextlib.suppress(Unreachable):
-                self.look()
+            try:
+                # Where the store does not answer for long, `check` gives process 0 up.
+                with contextlib.suppress(Unreachable):
+                    self.look()
+            except Exception as error:
+                # Without this thread a lost process would hold this one up for ever.
+                why = f"{type(error).__name__}: {first_line(error)}"
+                self.found = Said("failed", f"{self._members.name}: the watchdog failed: {why}")
             self._ended.wait(self._between_s)
 
     def look(self) -> None:
