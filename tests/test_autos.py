@@ -172,7 +172,17 @@ def test_a_global_batch_is_divided_by_all_devices():
         (
             ["model=vit_b16", "parallel=tensor"],
             "parallel.tensor=8 does not divide the 12 attention heads of vit_b16",
-            "parallel.tensor=6",
+            "parallel=data_tensor parallel.tensor=4",
+        ),
+        (
+            ["model=vit_b16", "parallel=fsdp_tensor", "parallel.tensor=8"],
+            "parallel.tensor=8 does not divide the 12 attention heads of vit_b16",
+            "parallel.tensor=4",
+        ),
+        (
+            ["model=vit_b16", "model.architecture.heads=3", "parallel=tensor"],
+            "parallel.tensor=8 does not divide the 3 attention heads of vit_b16",
+            "parallel=data",
         ),
     ],
 )
@@ -181,6 +191,10 @@ def test_what_the_mesh_cannot_split_is_refused_with_what_it_can(overrides, said,
         resolved("gpu", *overrides, devices=8)
     assert said in error.value.problem
     assert error.value.fix == fix
+    if "=" in fix and "uses" not in fix:
+        changed = {key for key, _, _ in (one.partition("=") for one in fix.split())}
+        kept = [one for one in overrides if one.partition("=")[0] not in changed]
+        assert resolved("gpu", *kept, *fix.split(), devices=8).axes.devices == 8
 
 
 def test_batch_statistics_are_each_replicas_own_unless_asked_for():

@@ -112,6 +112,15 @@ def test_one_device_has_no_section_and_the_record_says_why():
     assert "several devices" in result.reason("communication")
 
 
+@pytest.mark.parametrize("text", ["", STEP.replace("all-gather(%x)", "all-gather(%nowhere)")])
+def test_a_program_that_is_not_understood_costs_the_section_and_no_result(text):
+    parts = communicating()
+    parts = replace(parts, executable=replace(parts.executable, call=Compiled(text)))
+    result = assemble(parts, OK)
+    assert (result.status, result.communication) == ("ok", None)
+    assert result.reason("communication") == "unknown program text"
+
+
 def traced(tmp_path, communicating_s):
     recording = Recording(steps=5, wall_s=2.0, session=tmp_path)
     return Trace(recording, Reading((), 1.0, (1.5, 1.5), "a source", communicating_s))

@@ -35,7 +35,7 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     parts = Parts(request=request, tree=tree, command=command, directory=directory)
     try:
         with ProgressLine() as progress:
-            ending = attempt(parts, progress)
+            ending = attempt(parts, progress, run)
         return EXIT_CODES[conclude(parts, ending, directory).status]
     finally:
         if parts.checkpoints is not None:
@@ -91,19 +91,14 @@ def _save(result: Result, directory: Path) -> Path:
         raise
 
 
-def attempt(
-    parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None] | None = None
-) -> Ending:
+def attempt(parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None]) -> Ending:
     """Run, and turn whatever ends the run into a status.
-
-    Args:
-      carry_out: does so in place of `run`.
 
     Raises:
       UserError: before anything was compiled.
     """
     try:
-        (carry_out or run)(parts, progress)
+        carry_out(parts, progress)
     except UserError as error:
         if parts.executable is None:
             raise

@@ -89,14 +89,22 @@ def test_each_way_of_splitting_scales_by_itself():
 
 
 def test_the_outermost_axis_that_varies_scales_and_others_are_told_apart():
-    sizes = [(data, tensor) for data in (1, 2) for tensor in (2, 4)]
+    sizes = [(data, tensor) for data in (1, 2) for tensor in (1, 4)]
     points = [
         point(data * tensor, 100.0, mode="data_tensor", axes={"data": data, "tensor": tensor})
         for data, tensor in sizes
     ]
     found = scaled(*points)
-    assert sorted(one.name.rpartition(" · ")[2] for one in found) == ["tensor 2", "tensor 4"]
+    assert sorted(one.name.rpartition(" · ")[2] for one in found) == ["tensor 1", "tensor 4"]
     assert all(len(one.points) == 2 for one in found)
+
+
+def test_an_axis_that_stays_the_same_is_told_too():
+    points = [
+        point(2 * data, 100.0, mode="data_tensor", axes={"data": data, "tensor": 2}) for data in (1, 2, 4)
+    ]
+    (found,) = scaled(*points)
+    assert found.name.endswith(" · tensor 2")
 
 
 def test_failed_points_are_left_out():

@@ -62,6 +62,33 @@ def test_sizes_that_make_no_mesh_are_refused(sizes, available, use_all, allowed)
     assert error.value.fix
 
 
+@dataclass(frozen=True)
+class Tpu:
+    """A chip of a torus of 4 x 4, which has no side of 2."""
+
+    id: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v5 lite"
+    process_index: int = 0
+    core_on_chip: int = 0
+    slice_index: int = 0
+
+    @property
+    def coords(self):
+        return (self.id % 4, self.id // 4, 0)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 1), (2, 4, 2), (8, 1, 2), (2, 2, 4), (16, 1, 1)])
+def test_any_sizes_make_a_mesh_of_a_torus_and_the_innermost_axis_has_neighbours(sizes):
+    devices = [Tpu(number) for number in range(16)]
+    made = parallel.mesh(devices, Axes(*sizes)).devices
+    assert made.shape == sizes
+    assert set(made.flat) == set(devices)
+    for group in made.reshape(-1, sizes[-1]):
+        apart = np.abs(np.subtract(group[0].coords, group[-1].coords)).sum()
+        assert apart < sizes[-1], "in one row or column"
+
+
 @pytest.mark.parametrize(
     ("sizes", "shares"),
     [

@@ -87,7 +87,9 @@ def _does_not_multiply(given: dict[str, int], fixed: int, available: int, *, use
 def mesh(devices: Sequence[jax.Device], axes: Axes) -> Mesh:
     """The devices by axis; along the inner ones lie those with the fastest links."""
     if sum(size > 1 for size in axes.sizes) > 1 and devices[0].platform == "tpu":
-        return Mesh(mesh_utils.create_device_mesh(axes.sizes, devices), AXES)
+        # A torus of 4 x 4 has no side of 2 devices, as an axis of the mesh may have.
+        placed = mesh_utils.create_device_mesh(axes.sizes, devices, allow_split_physical_axes=True)
+        return Mesh(placed, AXES)
     # Without a second axis the order does not matter, and other platforms number neighbours in order.
     return Mesh(np.asarray(devices).reshape(axes.sizes), AXES)
 
