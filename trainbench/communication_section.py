@@ -63,7 +63,10 @@ def _surprise(parts: Parts, section: record.Communication, expected: Mapping[str
             reasons.append(f"as much as if the gradient of {name} were reduced once for each of two uses")
     elif not reasons:
         return
-    told = f"the compiled step sends {ratio:.2f} times what is expected"
+    if abs(ratio - 1) > TOLERANCE:
+        told = f"the compiled step sends {ratio:.2f} times what is expected"
+    else:
+        told = "the compiled step sends as much as is expected, by other collectives"
     yield f"communication: {': '.join([told, *(['; '.join(reasons)] if reasons else [])])}"
 
 

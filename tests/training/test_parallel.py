@@ -45,21 +45,22 @@ def test_the_rest_of_the_devices_goes_to_the_axis_that_is_left_open(sizes, avail
 
 
 @pytest.mark.parametrize(
-    ("sizes", "available", "use_all", "allowed"),
+    ("sizes", "available", "use_all", "allowed", "fix"),
     [
-        ((3, 1, 1), 8, False, "multiply to 1 or 2 or 4 or 8"),
-        ((16, 1, 1), 8, False, "multiply to 1 or 2 or 4 or 8"),
-        ((None, 3, 1), 8, False, "rest"),
-        ((4, 1, 1), 8, True, "multiply to 8"),
-        ((None, None, 1), 8, False, "rest for one axis"),
-        ((1, 2, 1), 1, False, "multiply to 1"),
+        ((3, 1, 1), 8, False, "product divides 8", "parallel.data=2"),
+        ((16, 1, 1), 8, False, "product divides 8", "parallel.data=8"),
+        ((None, 3, 1), 8, False, "product divides 8", "parallel.fsdp=2"),
+        ((2, 1, 8), 8, False, "product divides 8", "parallel.tensor=4"),
+        ((4, 1, 1), 8, True, "multiply to 8", "parallel=data uses all 8 devices"),
+        ((None, None, 1), 8, False, "rest for one axis", "parallel.fsdp=1"),
+        ((1, 2, 1), 1, False, "product divides 1", "parallel=data uses all 1 device"),
     ],
 )
-def test_sizes_that_make_no_mesh_are_refused(sizes, available, use_all, allowed):
+def test_sizes_that_make_no_mesh_are_refused(sizes, available, use_all, allowed, fix):
     with pytest.raises(UserError) as error:
         parallel.choose(ParallelConfig("data", *sizes), available, use_all=use_all)
     assert allowed in error.value.allowed
-    assert error.value.fix
+    assert error.value.fix == fix
 
 
 @dataclass(frozen=True)
