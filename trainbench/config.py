@@ -16,6 +16,7 @@ from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextD
 from trainbench.distributed import settings as distributed_settings
 from trainbench.distributed.settings import DistributedConfig
 from trainbench.errors import UserError
+from trainbench.levers import registry as levers
 from trainbench.measure import trace
 from trainbench.shipped import GROUPS
 from trainbench.training import optimizer, parallel_settings
@@ -31,6 +32,7 @@ KEYS = (
     *("steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
     *("timeout_s", "distributed", "checkpoint"),
+    *levers.RESOLVED,
 )
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
@@ -126,6 +128,7 @@ class Request:
       batch_norm: one of BATCH_NORMS.
       timeout_s: seconds without progress after which a run is given up; None: never; "default": chosen for
         several processes, never for one.
+      levers: what is asked of the levers that are resolved later, by key (trainbench/levers/).
     """
 
     model: ModelConfig
@@ -152,6 +155,7 @@ class Request:
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     timeout_s: float | Literal["default"] | None = "default"
+    levers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -188,6 +192,7 @@ def parse(tree: Mapping[str, Any]) -> Request:
         distributed=distributed_settings.parse(tree),
         checkpoint=checkpoint_settings.parse(tree),
         timeout_s=_timeout(tree),
+        levers=levers.parse(tree),
     )
     _check_together(request)
     return request
