@@ -47,11 +47,14 @@ class Program:
     Attributes:
       text: as XLA writes it.
       state: the training state, abstract.
+      without_flags: compiles the step again without the flags of `compiler_flags`, and returns its text; None
+        where it cannot be compiled.
     """
 
     text: str = field(repr=False)
     state: "TrainState" = field(repr=False)
     situation: Situation
+    without_flags: Callable[[], str] | None = None
 
     @functools.cached_property
     def module(self) -> hlo.Module:

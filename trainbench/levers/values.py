@@ -8,9 +8,11 @@ class Levers:
     """The levers' values, by configuration key; left alone, each is at its plain value.
 
     Attributes:
+      compiler_flags: name of the preset of flags for the compiler.
       first_moment: dtype in which the optimizer keeps its running mean of gradients.
     """
 
+    compiler_flags: str = "none"
     first_moment: str = "fp32"
 
 
