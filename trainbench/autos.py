@@ -169,13 +169,19 @@ def _share_of_device(request: Request, axes: Axes) -> int:
 
 
 def _check_heads(request: Request, axes: Axes) -> None:
-    """Nothing if whole attention heads lie on each device, or the model has none."""
-    heads = getattr(request.model.architecture, "heads", None)
+    """Nothing if whole attention heads lie on each device, or the model has none.
+
+    Where query heads share keys and values, the heads of these are what has to be shared out.
+    """
+    architecture = request.model.architecture
+    key_heads = getattr(architecture, "key_heads", None)
+    heads = key_heads or getattr(architecture, "heads", None)
     if heads is None or heads % axes.tensor == 0:
         return
+    what = "heads of keys and values" if key_heads else "attention heads"
     fitting = [size for size in range(1, heads + 1) if heads % size == 0]
     raise UserError(
-        f"parallel.tensor={axes.tensor} does not divide the {heads} attention heads of {request.model.name}",
+        f"parallel.tensor={axes.tensor} does not divide the {heads} {what} of {request.model.name}",
         allowed=", ".join(map(str, fitting)),
         fix=f"parallel.tensor={max(size for size in fitting if size <= axes.tensor)}",
     )

@@ -11,6 +11,7 @@ from trainbench.data.text_causal import CausalRows
 from trainbench.data.text_masked import MaskedRows
 from trainbench.data.text_rows import Rows
 from trainbench.data.text_set import TextSet, open_text
+from trainbench.data.text_spans import SpanRows
 from trainbench.data.tf_image_set import TfImageSet, open_tf_images
 from trainbench.models import bert
 
@@ -27,7 +28,8 @@ def open_data(request: Request, surroundings: Surroundings) -> ImageSet | TfImag
         opened = open_tf_images if data.loader == "tfdata" else open_images
         return opened(data, surroundings, model.image_size)
     assert isinstance(data, TextData)
-    return open_text(data, surroundings, _rows(model, data.packing), model.architecture.vocabulary)
+    rows = _rows(model, data.packing)
+    return open_text(data, surroundings, rows, model.architecture.vocabulary - rows.reserved)
 
 
 def _rows(model: ModelConfig, packing: str) -> Rows:
@@ -35,4 +37,6 @@ def _rows(model: ModelConfig, packing: str) -> Rows:
     assert length is not None
     if model.task == "causal_language_model":
         return CausalRows(length, packing)
+    if model.task == "span_corruption":
+        return SpanRows(length, model.architecture.vocabulary, packing)
     return MaskedRows(length, bert.predictions_per_sequence(length), packing)

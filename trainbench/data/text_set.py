@@ -107,7 +107,7 @@ class TextSet:
 
 
 def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabulary: int) -> TextSet:
-    """The set that `settings` name, for a model of `vocabulary` tokens.
+    """The set that `settings` name, for a model of `vocabulary` tokens, reserved ones not among them.
 
     Raises:
       UserError: it is not prepared, has not what the settings name, or the tokenizer does not fit the model.

@@ -20,10 +20,14 @@ from trainbench.errors import UserError
 # The one special token of GPT-2's tokenizer, which ends a document (Radford et al. 2019).
 END_OF_TEXT = "<|endoftext|>"
 
+# Those of T5's (Raffel et al. 2020).
+T5_PAD, T5_END = T5_SPECIAL = ("<pad>", "</s>")
+
 # The special tokens that a tokenizer must have, as alternatives: BERT's for masked language modelling; for a
-# causal model something that ends a document.
+# causal model something that ends a document; for span corruption padding beside that.
 MASKED = (SPECIAL,)
 CAUSAL = ((END_OF_TEXT,), SPECIAL)
+SPANS = (T5_SPECIAL, SPECIAL)
 
 Alternatives = tuple[tuple[str, ...], ...]
 
@@ -63,7 +67,7 @@ def obtain(
       vocabulary: tokens that the model knows; as many are trained at most.
       cache: the directory that trained vocabularies are kept below.
       file: a `tokenizer.json`, or a BERT `vocab.txt`, which is taken to be of lower-cased text.
-      special: what the file must have. A vocabulary that is trained is WordPiece and has BERT's, for causal
+      special: what the file must have. A vocabulary that is trained is WordPiece and has BERT's, for other
         models too.
 
     Raises:
@@ -119,7 +123,7 @@ class Encoder:
 
     @property
     def pad(self) -> int:
-        return self.special[PAD]
+        return self.special[PAD if PAD in self.special else T5_PAD]
 
     @property
     def cls(self) -> int:
@@ -127,8 +131,8 @@ class Encoder:
 
     @property
     def sep(self) -> int:
-        """Ends a document: [SEP], or GPT-2's <|endoftext|>."""
-        return self.special[SEP if SEP in self.special else END_OF_TEXT]
+        """Ends a document: [SEP], GPT-2's <|endoftext|>, or T5's </s>."""
+        return next(self.special[name] for name in (SEP, END_OF_TEXT, T5_END) if name in self.special)
 
     @property
     def mask(self) -> int:
