@@ -193,10 +193,13 @@ def weight_deviation(width: int) -> float:
 
 
 def randomise(model: Any) -> None:
-    """Leaves no bias, norm or running statistic at a trivial 0 or 1, which would hide a swapped one."""
+    """Leaves no bias, norm or running statistic at a trivial 0 or 1, which would hide a swapped one.
+
+    The frequencies of rotary positions are constants, though kept as a buffer.
+    """
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if tensor.ndim != 1 or not tensor.is_floating_point():
+            if tensor.ndim != 1 or not tensor.is_floating_point() or "rotary_emb" in name:
                 continue
             if name.endswith(("weight", "running_var")):
                 tensor.uniform_(0.5, 1.5)
@@ -305,7 +308,7 @@ def state_of(twin: Twin) -> Arrays:
     tensors = dict(twin.model.named_parameters())
     tensors |= {name: tensor for name, tensor in twin.model.named_buffers() if "running_" in name}
     unknown = [name for name in twin.model.state_dict() if name not in tensors and BATCH_COUNTER not in name]
-    # Decoders share their tensors with the token table, and BERT's with the head's bias; so do T5's two sides.
+    # Decoders, and T5's two sides, share their tensors with the token table, BERT's with the head's bias.
     shared = ("cls.predictions.decoder.", "lm_head.", "encoder.embed_tokens.", "decoder.embed_tokens.")
     assert all(name.startswith(shared) for name in unknown), unknown
     return translate_all(twin.family, {name: _array(tensor) for name, tensor in tensors.items()})

@@ -50,7 +50,7 @@ def next_token_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.
 
 
 def pair_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Mean cross-entropy over the labels that are not negative, and logits, of a model that reads and writes."""
+    """Mean cross-entropy over the labels that are not negative, and logits, of an encoder and decoder."""
     inputs = {name: batch[name] for name in ("token_ids", "padding_mask", "decoder_ids")}
     logits = model(**inputs, train=train)
     counted = batch["labels"] >= 0

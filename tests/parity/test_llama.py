@@ -14,14 +14,26 @@ from trainbench.models import llama
 pytestmark = pytest.mark.parity
 
 SCALED = llama.Config(
-    **{"vocabulary": 211, "width": 48, "depth": 3, "heads": 6, "key_heads": 2, "head_width": 8},
-    **{"mlp_width": 96, "positions": 40, "rotary_base": 10000.0},
+    vocabulary=211,
+    width=48,
+    depth=3,
+    heads=6,
+    key_heads=2,
+    head_width=8,
+    mlp_width=96,
+    positions=40,
+    rotary_base=10000.0,
 )
 # As MaxText's: heads with keys of their own, together wider than the model.
 WIDE = replace(SCALED, key_heads=6, head_width=16)
 # The blocks of Llama 3.2 1B and its tied head; fewer of them, and of its tokens.
 RELEASED = llama.Config(
-    **{"vocabulary": 4001, "width": 2048, "depth": 2, "heads": 32, "head_width": 64, "mlp_width": 8192},
+    vocabulary=4001,
+    width=2048,
+    depth=2,
+    heads=32,
+    head_width=64,
+    mlp_width=8192,
     tied=True,
 )
 

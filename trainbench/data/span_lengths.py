@@ -1,6 +1,6 @@
 """How many tokens of a text are replaced in span corruption, and how long that makes both sides of a pair.
 
-Raffel et al. 2020 (arXiv:1910.10683), section 3.1.4 and table 3: 15 % of the tokens, in spans of 3 on average.
+Raffel et al. 2020 (arXiv:1910.10683), section 3.3.4: 15 % of the tokens, in spans of 3 on average.
 The arithmetic is that of random_spans_helper and random_spans_noise_mask in
 https://github.com/google-research/text-to-text-transfer-transformer/blob/main/t5/data/preprocessors.py
 """
