@@ -28,8 +28,7 @@ def open_data(request: Request, surroundings: Surroundings) -> ImageSet | TfImag
         opened = open_tf_images if data.loader == "tfdata" else open_images
         return opened(data, surroundings, model.image_size)
     assert isinstance(data, TextData)
-    rows = _rows(model, data.packing)
-    return open_text(data, surroundings, rows, model.architecture.vocabulary - rows.reserved)
+    return open_text(data, surroundings, _rows(model, data.packing), model.architecture.vocabulary)
 
 
 def _rows(model: ModelConfig, packing: str) -> Rows:

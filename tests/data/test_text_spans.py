@@ -197,9 +197,19 @@ def test_batches_go_on_from_a_state_to_the_bit(batches, texts, packing):
 
 
 def test_no_tokenizer_gets_the_ids_of_the_sentinels(tmp_path):
-    room = VOCABULARY - ROWS.reserved
-    found = tokenizer.obtain(lambda: iter(DOCUMENTS), "verses", room, tmp_path, None, ROWS.special)
-    assert Encoder(found.path, ROWS.special).size <= room == VOCABULARY - 3
+    assert ROWS.reserved == 3
+    found = tokenizer.obtain(
+        lambda: iter(DOCUMENTS), "verses", 64 + 3, tmp_path, None, ROWS.special, ROWS.reserved
+    )
+    assert found.size == Encoder(found.path, ROWS.special).size == 64
+    with pytest.raises(UserError, match=r"64 tokens, .* beside the 3 that stand for spans") as error:
+        tokenizer.obtain(unread, "verses", 66, tmp_path, found.path, ROWS.special, ROWS.reserved)
+    assert error.value.fix == "model.architecture.vocabulary=67"
+
+
+def unread():
+    raise AssertionError("a tokenizer was trained")
+    yield ""
 
 
 def test_t5s_own_tokenizer_fills_and_ends_with_its_own_tokens(tmp_path, bad):

@@ -107,7 +107,7 @@ class TextSet:
 
 
 def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabulary: int) -> TextSet:
-    """The set that `settings` name, for a model of `vocabulary` tokens, reserved ones not among them.
+    """The set that `settings` name, for a model of `vocabulary` tokens.
 
     Raises:
       UserError: it is not prepared, has not what the settings name, or the tokenizer does not fit the model.
@@ -123,6 +123,7 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         surroundings.cache,
         settings.tokenizer,
         rows.special,
+        rows.reserved,
     )
     content = f"{trained.size:,} word pieces, content {trained.hash}"
     if settings.tokenizer is None:
