@@ -88,13 +88,7 @@ class Attention(nnx.Module):
 
     @jax.named_scope("attention")
     def __call__(
-        self,
-        inputs: jax.Array,
-        sources: jax.Array,
-        *,
-        mask: jax.Array,
-        bias: jax.Array | None,
-        train: bool,
+        self, inputs: jax.Array, sources: jax.Array, *, mask: jax.Array, bias: jax.Array | None, train: bool
     ) -> jax.Array:
         """Mixed tokens [B, T, D]; keys and values are of `sources` [B, S, D], `mask` as in `attend`."""
         attended = attend(
@@ -174,12 +168,7 @@ class Stack(nnx.Module):
     """The blocks of one side, what they share about positions, and the norm after them."""
 
     def __init__(
-        self,
-        block: type[EncoderBlock] | type[DecoderBlock],
-        config: Config,
-        *,
-        policy: Policy,
-        rngs: nnx.Rngs,
+        self, block: type[EncoderBlock | DecoderBlock], config: Config, *, policy: Policy, rngs: nnx.Rngs
     ) -> None:
         init = jax.nn.initializers.normal(config.width**-0.5)
         self.position_bias = nnx.Param(init(rngs.params(), (RANGES, config.heads), policy.param_dtype))

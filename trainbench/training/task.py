@@ -278,17 +278,14 @@ class SpanCorruption:
         return _score(logits, batch["target_ids"], batch["target_weights"])
 
     def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
-        return model(
-            batch["token_ids"],
-            padding_mask=batch["padding_mask"],
-            decoder_ids=batch["decoder_ids"],
-            train=train,
-            rngs=rngs,
-        )
+        arrays = {name: batch[name] for name in ("token_ids", "padding_mask", "decoder_ids")}
+        return model(**arrays, train=train, rngs=rngs)
 
     def flops_per_sample(self) -> int:
-        lengths = {"sequence_length": self.sequence_length, "target_length": self.target_length}
-        return 3 * 2 * t5.forward_macs(self.architecture, **lengths)
+        lengths = self.sequence_length, self.target_length
+        return (
+            3 * 2 * t5.forward_macs(self.architecture, sequence_length=lengths[0], target_length=lengths[1])
+        )
 
 
 def _weighted_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
