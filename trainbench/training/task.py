@@ -282,9 +282,12 @@ class SpanCorruption:
         return model(**arrays, train=train, rngs=rngs)
 
     def flops_per_sample(self) -> int:
-        lengths = self.sequence_length, self.target_length
         return (
-            3 * 2 * t5.forward_macs(self.architecture, sequence_length=lengths[0], target_length=lengths[1])
+            3
+            * 2
+            * t5.forward_macs(
+                self.architecture, sequence_length=self.sequence_length, target_length=self.target_length
+            )
         )
 
 
