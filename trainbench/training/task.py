@@ -282,13 +282,8 @@ class SpanCorruption:
         return model(**arrays, train=train, rngs=rngs)
 
     def flops_per_sample(self) -> int:
-        return (
-            3
-            * 2
-            * t5.forward_macs(
-                self.architecture, sequence_length=self.sequence_length, target_length=self.target_length
-            )
-        )
+        inputs, targets = self.sequence_length, self.target_length
+        return 3 * 2 * t5.forward_macs(self.architecture, sequence_length=inputs, target_length=targets)
 
 
 def _weighted_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
