@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subprocess.Popen(
             [sys.executable, "-m", "trainbench", *options.overrides, *_distributed(port, options.n, index)],
             env=_environment(index, options.n, options.devices_per_process),
+            # A terminal's Ctrl-C, or a scheduler's SIGTERM to all, reaches them through this process alone:
+            # twice said, it would mean to stop at once and lose what was measured.
+            start_new_session=True,
         )
         for index in range(options.n)
     ]

@@ -168,11 +168,21 @@ def test_a_global_batch_is_divided_by_all_devices():
             "8 devices (data 8) and gradient_accumulation=3",
             "global_batch_size=72",
         ),
-        (["parallel.data=3"], "parallel.data=3: 3 devices as a mesh", "parallel=data uses all 8 devices"),
+        (["parallel.data=3"], "parallel.data=3: 3 does not divide the 8 devices", "parallel.data=2"),
         (
             ["model=vit_b16", "parallel=tensor"],
             "parallel.tensor=8 does not divide the 12 attention heads of vit_b16",
-            "parallel.tensor=6",
+            "parallel=data_tensor parallel.tensor=4",
+        ),
+        (
+            ["model=vit_b16", "parallel=fsdp_tensor", "parallel.tensor=8"],
+            "parallel.tensor=8 does not divide the 12 attention heads of vit_b16",
+            "parallel.tensor=4",
+        ),
+        (
+            ["model=vit_b16", "model.architecture.heads=3", "parallel=tensor"],
+            "parallel.tensor=8 does not divide the 3 attention heads of vit_b16",
+            "parallel=data",
         ),
         (
             ["model=llama_tiny", "parallel=tensor"],
@@ -186,6 +196,12 @@ def test_what_the_mesh_cannot_split_is_refused_with_what_it_can(overrides, said,
         resolved("gpu", *overrides, devices=8)
     assert said in error.value.problem
     assert error.value.fix == fix
+    if "=" in fix and "uses" not in fix:
+        changed = {key for key, _, _ in (one.partition("=") for one in fix.split())}
+        kept = [one for one in overrides if one.partition("=")[0] not in changed]
+        assert resolved("gpu", *kept, *fix.split(), devices=8).axes.devices == (
+            2 if fix == "parallel.data=2" else 8
+        )
 
 
 def test_batch_statistics_are_each_replicas_own_unless_asked_for():

@@ -96,7 +96,7 @@ def test_whole_gradients_in_place_of_their_parts_are_named_where_the_sum_is_as_e
     result = assemble(communicating(at=placed((1, 8, 1), ("fsdp",))), OK)
     assert result.communication.bytes_per_step == result.communication.expected_bytes_per_step
     (line,) = about(result, "communication:")
-    assert "1.00 times what is expected: parameters are gathered once and kept" in line
+    assert "as much as is expected, by other collectives: parameters are gathered once and kept" in line
     assert "sends twice as much as a reduce-scatter" in line
 
 
@@ -110,6 +110,15 @@ def test_one_device_has_no_section_and_the_record_says_why():
     result = assemble(communicating(at=placed((1, 1, 1))), OK)
     assert result.communication is None
     assert "several devices" in result.reason("communication")
+
+
+@pytest.mark.parametrize("text", ["", STEP.replace("all-gather(%x)", "all-gather(%nowhere)")])
+def test_a_program_that_is_not_understood_costs_the_section_and_no_result(text):
+    parts = communicating()
+    parts = replace(parts, executable=replace(parts.executable, call=Compiled(text)))
+    result = assemble(parts, OK)
+    assert (result.status, result.communication) == ("ok", None)
+    assert result.reason("communication") == "unknown program text"
 
 
 def traced(tmp_path, communicating_s):

@@ -26,17 +26,18 @@ def learnt(cache, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+# Each takes a minute or more; `make test-slow` has the others.
+ONE_SEED = [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
+
+
+@pytest.mark.parametrize("seed", ONE_SEED)
 def test_a_resnet_learns_digits(learnt, seed):
     record = learnt("model=resnet_tiny", "data=digits", "steps=400", f"seed={seed}")
     assert record["evaluation"]["samples"] == 297
     assert record["evaluation"]["value"] > 0.95
 
 
-# Each takes minutes; `make test-slow` has the others.
-@pytest.mark.parametrize(
-    "seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
-)
+@pytest.mark.parametrize("seed", ONE_SEED)
 def test_a_bert_learns_more_of_the_text_than_how_frequent_its_words_are(learnt, cache, seed):
     record = learnt("model=bert_tiny", "data=kjv", "steps=1200", f"seed={seed}")
     most_frequent, entropy = without_context(record, cache)

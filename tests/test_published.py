@@ -34,6 +34,24 @@ def test_a_million_samples_cost_the_price_over_the_rate():
     assert chips.by_id("a100-sxm4-80gb").price.source[0] in result.cost.price_source
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["parallel=data_fsdp"], "split over devices: published the batch, here fsdp 2"),
+        (["remat=dots"], "computed again: published nothing, here remat=dots"),
+        (["batch_norm=synchronised"], "batch statistics: published of each replica, here synchronised"),
+        (["checkpoint.every=100", "checkpoint.timed=true"], "checkpoints: published not timed, here timed"),
+    ],
+)
+def test_how_devices_share_the_work_is_set_beside_the_published_figures(overrides, words):
+    def told(*more):
+        return " ".join(assemble(parts_of(A100, 8, 0.2, *RESNET, *more), OK).comparisons[0].differences)
+
+    assert words in told(*overrides)
+    assert words not in told()
+    assert words not in told("checkpoint.every=100")
+
+
 def test_a_chip_of_two_devices_costs_one_price():
     result = assemble(parts_of("TPU v3", 8, 0.128, "model=resnet50", "batch_size=128"), OK)
     assert result.cost.usd_per_million_samples == pytest.approx(2.0 / (2000 * 3600) * 1e6)

@@ -134,6 +134,12 @@ def test_what_the_user_says_wins():
     assert expanded(VIT, "data=synthetic")["data"] == "synthetic"
 
 
+def test_a_batch_of_all_devices_takes_the_place_of_the_published_one():
+    found = expanded(RESNET, "global_batch_size=64")
+    assert "batch_size" not in found
+    assert "batch_size" in expanded(RESNET, "global_batch_size=null")
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=[figure.id for figure in FIGURES])
 def test_every_row_can_be_run_or_says_what_is_missing(figure):
     if figure.missing():

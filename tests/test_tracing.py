@@ -1,17 +1,22 @@
 """trace=true: from what is asked for to the record and the screen."""
 
 import importlib.util
+import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.building import request
 from tests.results import examples
 from tests.test_assemble import OK, parts_of
+from trainbench import run
 from trainbench.assemble import assemble
 from trainbench.errors import UserError
 from trainbench.measure.trace import Recording, Trace
 from trainbench.measure.trace_reader import Operation, Reading
 from trainbench.report import console
+from trainbench.report.progress import ProgressLine
 from trainbench.results import record
 
 CHIP = "NVIDIA H100 80GB HBM3"
@@ -118,3 +123,27 @@ def test_the_screen_has_one_line_with_the_longest_operations(tmp_path):
     assert "5 steps in trace/ (1.00 MiB)" in line
     assert len(lines) <= 10
     assert len(line) <= 170
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "profiler_starts", "steps"),
+    [(0, 1, True, 6), (0, 1, False, 0), (0, 2, True, 6), (0, 2, False, 6), (1, 2, True, 6)],
+)
+def test_every_process_takes_the_steps_that_one_traces(monkeypatch, index, count, profiler_starts, steps):
+    program = SimpleNamespace(steps=0)
+
+    def take(program, steps, steps_per_call):
+        program.steps += -(-steps // steps_per_call) * steps_per_call
+
+    def trace_steps(program, steps, steps_per_call, directory, text):
+        if profiler_starts:
+            take(program, steps, steps_per_call)
+        return Trace(problem=None if profiler_starts else "busy")
+
+    monkeypatch.setattr(run, "run_calls", take)
+    monkeypatch.setattr(run, "trace_steps", trace_steps)
+    parts = parts_of(CHIP, 2, 0.2, "trace=true")
+    parts.directory = None if index else Path("out")
+    parts.team = SimpleNamespace(index=index, names=("a", "b")[:count])
+    run.trace(parts, 5, program, 3, ProgressLine(io.StringIO()))
+    assert program.steps == steps

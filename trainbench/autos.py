@@ -180,10 +180,15 @@ def _check_heads(request: Request, axes: Axes) -> None:
         return
     what = "heads of keys and values" if key_heads else "attention heads"
     fitting = [size for size in range(1, heads + 1) if heads % size == 0]
+    # Divides the devices as well, so it makes a mesh.
+    size = math.gcd(heads, axes.tensor)
+    fix = f"parallel.tensor={size}"
+    if request.parallel.tensor is None:
+        fix = f"parallel=data_tensor {fix}" if size > 1 else "parallel=data"
     raise UserError(
         f"parallel.tensor={axes.tensor} does not divide the {heads} {what} of {request.model.name}",
         allowed=", ".join(map(str, fitting)),
-        fix=f"parallel.tensor={max(size for size in fitting if size <= axes.tensor)}",
+        fix=fix,
     )
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from trainbench import config, fits, published
 from trainbench.assemble import Ending, assemble
+from trainbench.distributed.pulse import Pulse
+from trainbench.distributed.supervised import supervised
 from trainbench.distributed.team import ProcessLost
-from trainbench.distributed.watchdog import Told
+from trainbench.distributed.watchdog import OwnWatchdog, Told
 from trainbench.errors import EXIT_CODES, ExitCode, OutOfMemory, UserError, first_line
 from trainbench.measure.errors import MeasurementError
 from trainbench.model_flops import flops_per_sample
+from trainbench.processes import interrupts
 from trainbench.reference import figures
 from trainbench.report import console
 from trainbench.report.progress import ProgressLine
@@ -35,11 +38,26 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     parts = Parts(request=request, tree=tree, command=command, directory=directory)
     try:
         with ProgressLine() as progress:
-            ending = attempt(parts, progress)
+            ending = attempt(parts, progress, run if request.timeout_s == "default" else _watched)
         return EXIT_CODES[conclude(parts, ending, directory).status]
     finally:
         if parts.checkpoints is not None:
             parts.checkpoints.close()
+
+
+def _watched(parts: Parts, progress: ProgressLine) -> None:
+    """Carry the request out as `run` does, and give it up when no step ends for `timeout_s`.
+
+    Raises:
+      Told: it was given up, at which step.
+    """
+    limit_s = parts.request.timeout_s
+    if not isinstance(limit_s, float):
+        run(parts, progress)
+        return
+    pulse = parts.pulse = Pulse(progress)
+    with interrupts.one_wish(pulse.wish):
+        supervised(lambda: run(parts, progress), OwnWatchdog(pulse, limit_s), pulse)
 
 
 def prepare(request: config.Request, directory: Path) -> None:
@@ -91,9 +109,7 @@ def _save(result: Result, directory: Path) -> Path:
         raise
 
 
-def attempt(
-    parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None] = run
-) -> Ending:
+def attempt(parts: Parts, progress: ProgressLine, carry_out: Callable[[Parts, ProgressLine], None]) -> Ending:
     """Run, and turn whatever ends the run into a status.
 
     Raises:

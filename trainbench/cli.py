@@ -126,6 +126,7 @@ def _single(options: argparse.Namespace, command: str) -> int:
 
         try:
             tree = _plain(config)
+            start.check_typed(tree, asked)
             if several is None:
                 codes.append(benchmark.run_and_show(tree, directory, command))
             else:

@@ -123,8 +123,8 @@ class Request:
       global_batch_size: samples per optimizer step over all devices, in place of `batch_size`.
       remat: what the backward pass computes again, one of REMATS.
       batch_norm: one of BATCH_NORMS.
-      timeout_s: seconds without progress after which a run of several processes is given up; None: never,
-        "default": chosen.
+      timeout_s: seconds without progress after which a run is given up; None: never; "default": chosen for
+        several processes, never for one.
     """
 
     model: ModelConfig

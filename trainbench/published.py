@@ -14,6 +14,8 @@ from trainbench.reference.figure import Figure
 from trainbench.report import plots
 from trainbench.results import record, store
 from trainbench.run import Parts
+from trainbench.training.parallel_settings import SYNCHRONISED
+from trainbench.work_sections import parallel_section
 
 CHART_FILES = ("published.png", "published.svg")
 
@@ -21,8 +23,20 @@ CHART_FILES = ("published.png", "published.svg")
 _ROWS, _OWN_ROWS = 16, 5
 
 
-def conditions(workload: record.Workload, num_chips: int, **others: Any) -> RunFacts:
-    """The conditions of a workload on so many chips, with what else `RunFacts` is told."""
+def conditions(
+    workload: record.Workload,
+    num_chips: int,
+    mesh: record.Parallel | None = None,
+    *,
+    saves: bool = False,
+    **others: Any,
+) -> RunFacts:
+    """The conditions of a workload on so many chips, with what else `RunFacts` is told.
+
+    Args:
+      mesh: how devices share the work; None where there is one that computes nothing again.
+      saves: whether checkpoints count in the timed window.
+    """
     return RunFacts(
         model=workload.model,
         task=workload.task,
@@ -34,8 +48,23 @@ def conditions(workload: record.Workload, num_chips: int, **others: Any) -> RunF
         optimizer=workload.optimizer,
         dataset=workload.data,
         num_chips=num_chips,
+        unusual=tuple(_unusual(mesh, saves=saves)),
         **others,
     )
+
+
+def _unusual(mesh: record.Parallel | None, *, saves: bool) -> Iterator[tuple[str, str, str]]:
+    if mesh is not None:
+        sizes = {"fsdp": mesh.fsdp, "tensor": mesh.tensor}
+        split = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
+        if split:
+            yield "split over devices", "the batch", split
+        if mesh.remat != "none":
+            yield "computed again", "nothing", f"remat={mesh.remat}"
+        if mesh.batch_norm == SYNCHRONISED:
+            yield "batch statistics", "of each replica", mesh.batch_norm
+    if saves:
+        yield "checkpoints", "not timed", "timed"
 
 
 def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput | None) -> RunFacts:
@@ -46,11 +75,13 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
     return conditions(
         workload,
         _chips(parts),
+        parallel_section(config, None, ()),
         samples_per_s_per_chip=speed.samples_per_s / _chips(parts) if speed else None,
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
         data="real" if config.input in ("real", "all") else "synthetic",
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
+        saves=parts.request.checkpoint.every is not None and parts.request.checkpoint.timed,
     )
 
 

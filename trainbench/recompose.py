@@ -38,7 +38,9 @@ def overrides(leaves: Mapping[str, Any]) -> list[str]:
     Raises:
       UserError: a leaf that the shipped configurations don't have.
     """
-    groups = [f"{group}={_choice(group, leaves)}" for group in shipped.GROUPS]
+    # Results from before there was a group were run as its default is now.
+    known = [group for group in shipped.GROUPS if any(key.startswith(f"{group}.") for key in leaves)]
+    groups = [f"{group}={_choice(group, leaves)}" for group in known]
     composed = dict(flattened(compose(groups)))
     unknown = [key for key in leaves if key not in composed]
     if unknown:

@@ -69,6 +69,9 @@ def expand(overrides: Sequence[str], devices: Devices | None = None) -> list[str
             fix="python -m trainbench references model=resnet50",
         )
     figure = figures.find(wanted, _extra(given))
+    if given.get("global_batch_size", "null") != "null":
+        # Stands for both, and the two at once are refused.
+        given.setdefault("batch_size", "default")
     _check_enough(figure, given)
     _check_same_workload(figure, given)
     generated = {**conditions(figure), **_on_this_machine(figure, devices or all_devices(), given)}

@@ -38,6 +38,7 @@ from trainbench.training import compile as aot
 from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, all_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
+from trainbench.training.program import TrainingProgram
 from trainbench.training.state import parameter_count
 from trainbench.training.task import Task
 from trainbench.workload import Workload
@@ -64,7 +65,7 @@ class Parts:
     `state_bytes` is of the training state on one device.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
-    model. `waits_s` has what each timed block of the main one waited for batches, and `processes` what is
+    model. `waits_s` has what each timed block of this process waited for batches, and `processes` what is
     known of each process of the `team`, where there are several.
     """
 
@@ -241,14 +242,23 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
         parts.loader = loader.measure_alone(trainer.source)
 
     # A trace, last of all: nothing that is timed may run under the profiler, or after it
-    if parts.request.trace and parts.directory:
-        progress.phase(f"tracing {parts.request.trace} steps")
+    if parts.request.trace:
+        trace(parts, parts.request.trace, trained.program, config.steps_per_call, progress)
+
+
+def trace(
+    parts: Parts, steps: int, program: TrainingProgram, steps_per_call: int, progress: ProgressLine
+) -> None:
+    """Trace some steps where there is a directory for it; every process of the run takes them."""
+    assert parts.executable is not None
+    before, several = program.steps, len(parts.team.names) > 1
+    if parts.directory:
+        progress.phase(f"tracing {steps} steps")
         into = parts.directory / TRACE_DIRECTORY
-        steps, text = parts.request.trace, parts.executable.text
-        parts.trace = trace_steps(trained.program, steps, config.steps_per_call, into, text)
-    elif parts.request.trace and parts.team.index:
-        # Process 0 cannot take these steps alone.
-        run_calls(trained.program, parts.request.trace, config.steps_per_call)
+        parts.trace = trace_steps(program, steps, steps_per_call, into, parts.executable.text)
+    # Process 0 cannot take these steps alone; nor the others, where its profiler did not start.
+    if several and program.steps == before:
+        run_calls(program, steps, steps_per_call)
 
 
 def open_data(request: Request, share: Share, scratch: Path) -> RealData:

@@ -17,6 +17,7 @@ from trainbench.distributed.start import Joined
 from trainbench.distributed.supervised import supervised
 from trainbench.distributed.watchdog import Told, Watchdog
 from trainbench.errors import EXIT_CODES, ExitCode, UserError
+from trainbench.measure.trace import READ_LIMIT_S
 from trainbench.processes import interrupts
 from trainbench.report.progress import ProgressLine
 from trainbench.run import Parts, run
@@ -68,6 +69,9 @@ def _ending(
     def work() -> None:
         run(parts, progress)
         if parts.timing is not None and parts.timing.error is None:
+            if parts.request.trace and members.timeout_s is not None:
+                # Process 0 may still be reading the trace.
+                members.timeout_s += READ_LIMIT_S
             parts.processes = process_section.gathered(parts, members)
 
     def carry_out(parts: Parts, progress: ProgressLine) -> None:

@@ -14,9 +14,9 @@ from trainbench.checkpoints.session import Session
 from trainbench.data.feed import DeviceBatch
 from trainbench.data.source import Source, calls_ahead, open_feed
 from trainbench.data.spec import HostBatch
-from trainbench.distributed.agreement import agreement
+from trainbench.distributed.agreement import agreed_to_stop, agreement
 from trainbench.distributed.pulse import Pulse
-from trainbench.distributed.team import Alone, Team, any_of, largest_of
+from trainbench.distributed.team import Alone, Team, largest_of
 from trainbench.interruptible import interruptible
 from trainbench.measure.blocks import Progress, Timing, measure, time_of_one_call
 from trainbench.measure.clock import wall_clock
@@ -86,7 +86,7 @@ class Trained:
     Attributes:
       chosen: what the plan decided by itself.
       losses: (optimizer steps done, loss) at each fence.
-      waits_s: seconds that each block after the warm-up waited for batches.
+      waits_s: seconds that each timed block of this process waited for batches.
     """
 
     trainer: Trainer
@@ -173,7 +173,8 @@ def _train_and_save(
 
     earlier = session.earlier.measured if session.earlier else None
     trained = _timed(trainer, program, mode, plan, chosen, donated, show, saver.between, earlier)
-    if any_of(trainer.team, wish.said):
+    # An error of the guard is one process's own: the others still agree on the block, and hear of it later.
+    if trained.timing.error is None and agreed_to_stop(trainer.team, wish):
         trained = dataclasses.replace(trained, timing=dataclasses.replace(trained.timing, interrupted=True))
     if trained.timing.interrupted:
         trainer.progress.phase("saving a checkpoint")
@@ -201,14 +202,21 @@ def _timed(
 ) -> Trained:
     """Warm-up and timed blocks; `between` and `earlier` as `measure` has them."""
     trainer.progress.phase(f"warm-up ({mode} input)", timed=True)
-    window, fences = TimedWindow(), len(program.waits_s)
+    window, waits_s = TimedWindow(), list[float]()
+
+    def noted(state: Progress) -> None:
+        # What runs between timed blocks waits too, and is in no result.
+        if state.phase == "timed":
+            waits_s.append(program.waits_s[-1])
+        show(state)
+
     with trainer.watched(program):
         timing = measure(
             program,
             plan,
             clock=wall_clock,
             guard=window,
-            progress=show,
+            progress=noted,
             agree=agreement(trainer.team, trainer.pulse),
             between=between,
             earlier=earlier,
@@ -222,7 +230,7 @@ def _timed(
         window=window,
         donated=donated,
         losses=tuple(program.losses()),
-        waits_s=tuple(program.waits_s[fences + len(timing.warmup_block_s) :]),
+        waits_s=tuple(waits_s),
     )
 
 

@@ -30,7 +30,7 @@ KEYS = {
     "price_per_hour": "US dollars for one chip and hour; null: as in the table of chips",
     "trace": "record steps with the profiler after the timed ones: true, 5 of them | N | false",
     "distributed.KEY": "several processes: cluster, or coordinator, num_processes and process_id",
-    "timeout_s": "several processes: seconds without progress that end the run: S | null | default",
+    "timeout_s": "seconds without progress that end a run: S | null | default, 300 with several processes",
     "checkpoint.KEY": "every=N steps the state is saved; the same command goes on; dir, keep, timed",
     "reference.extra": "a CSV file with published figures of your own",
     "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",

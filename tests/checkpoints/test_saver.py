@@ -65,6 +65,22 @@ class SlowedProgram(FakeProgram):
 
 
 @dataclass
+class Wish:
+    """Said when so many timed blocks are measured."""
+
+    rig: "Rig"
+    insisted: bool = False
+    granted: bool = False
+
+    @property
+    def said(self) -> bool:
+        return len(self.rig.saver.measured.block_s) == self.rig.wish_at_block
+
+    def grant(self) -> None:
+        self.granted = True
+
+
+@dataclass
 class Rig:
     """A saver with its fakes; `wish_at_block` is the timed block after which somebody wishes to stop."""
 
@@ -82,6 +98,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.clock = FakeClock()
         self.program = SlowedProgram(self.clock, [STEP_S], slowdown=self.slowdown)
+        self.wish = Wish(self)
         self.saver = Saver(
             plan=PLAN,
             every_blocks=self.every_blocks,
@@ -92,7 +109,7 @@ class Rig:
             recover=self.recover,
             notes=self.notes,
             in_next_call=lambda work: setattr(self.program, "due", work),
-            stop_wished=lambda: len(self.saver.measured.block_s) == self.wish_at_block,
+            wish=self.wish,
         )
 
     def begin(self, notes: Notes) -> FakeSaving:
@@ -192,6 +209,7 @@ def test_a_wish_to_stop_is_heeded_at_a_block_end_and_the_blocks_are_saved_once(w
     timing = rig.run()
     assert timing.interrupted
     assert len(timing.block_s) == wish_at_block
+    assert rig.wish.granted, "or a process of several would be left behind before it has saved"
     rig.saver.stop()
     assert [len(notes.measured.block_s) for notes in rig.saved] == saves
     assert rig.saver.saved_blocks == wish_at_block

@@ -1,6 +1,7 @@
 """From where a run starts, and directories that it can't start in."""
 
 import json
+import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -82,6 +83,15 @@ def test_a_save_that_was_broken_off_is_no_checkpoint(wanted):
     checkpoint(wanted, 9)
     (wanted.directory / "20.orbax-checkpoint-tmp").mkdir()
     assert decide(wanted).step == 9
+
+
+def test_another_model_that_came_to_no_checkpoint_is_no_obstacle(wanted):
+    checkpoint(wanted, 9)
+    shutil.rmtree(wanted.directory / "9")
+    other = replace(wanted, model="bert_tiny", arrays={"params/bias": "float32[5]"})
+    assert decide(other).step is None
+    book = starting.begun(other, PART, Alone())
+    assert (book.model, len(book.parts)) == ("bert_tiny", 1)
 
 
 def test_another_model_is_refused_with_the_arrays_that_differ(wanted):

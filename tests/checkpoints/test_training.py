@@ -62,6 +62,7 @@ def test_losses_after_going_on_are_those_of_a_run_that_never_stopped(tmp_path, i
     assert second.timing.block_s[:3] == first.timing.block_s
     assert len(second.timing.block_s) == second.plan.blocks
     assert second.plan == first.plan
+    assert len(second.waits_s) == len(second.timing.own_block_s) == second.plan.blocks - 3
 
     expected, found = dict(straight.losses), dict(second.losses)
     same = expected.keys() & found.keys()

@@ -17,12 +17,16 @@ TIED = {"bert_tiny": "embeddings/token", "gpt2_tiny": "token", "t5_tiny": "token
 POSITIONS = {"t5_tiny": 4 * 4 * (64**2 + 14**2)}
 RING = 2 * 7 / 8
 VIT = SHALLOW["vit_tiny"]
+LAYERS_SPLIT = ("parallel=tensor", "model.architecture.heads=8")
+# Elements of what goes from block to block: the samples of all devices, tokens, width.
+ACTIVATIONS = {"vit_tiny": 32 * 65 * 64, "gpt2_tiny": 32 * 64 * 128}
 CASES = {
     **{f"data {model}": (*SHALLOW[model], *FIXED) for model in TINY},
     **{f"fsdp {model}": (*SHALLOW[model], *FIXED, "parallel=fsdp") for model in TINY},
     "accumulated": (*VIT, *FIXED, "gradient_accumulation=2"),
     "groups, three steps in a call": (*VIT, *FIXED, "parallel=data_fsdp", "steps_per_call=3"),
     "bf16": (*VIT, *FIXED[1:], "precision=bf16"),
+    **{f"tensor {model}": (*SHALLOW[model], *FIXED, *LAYERS_SPLIT) for model in ("vit_tiny", "gpt2_tiny")},
 }
 TPU_CASES = {
     "data fp32": (*VIT, *FIXED),
@@ -30,6 +34,7 @@ TPU_CASES = {
     "data accumulated": (*VIT, *FIXED[1:], "precision=bf16", "gradient_accumulation=2"),
     "groups": (*VIT, *FIXED, "parallel=data_fsdp"),
     "fsdp": (*VIT, *FIXED, "parallel=fsdp"),
+    "tensor": (*VIT, *FIXED, *LAYERS_SPLIT),
 }
 
 
@@ -67,6 +72,18 @@ def test_split_steps_gather_parameters_and_a_cpu_reduces_whole_gradients(on_cpu,
     assert case["sent"]["all-reduce"] == pytest.approx(whole, rel=margin)
 
 
+@pytest.mark.parametrize(("model", "outside"), [("vit_tiny", 0), ("gpt2_tiny", 2)])
+def test_split_layers_reduce_activations_and_move_nothing_else(on_cpu, model, outside):
+    """Two forward in a block, and four backward, where XLA:CPU adds up those of query, key and value late.
+
+    Outside of blocks the look-up of tokens and the gradient of the logits, which are never gathered.
+    """
+    case = on_cpu[f"tensor {model}"]
+    assert case["expected"] is None
+    each = RING * 4 * ACTIVATIONS[model]
+    assert case["sent"] == {"all-reduce": pytest.approx((2 + 4 + outside) * each, rel=MARGIN)}
+
+
 def test_a_cpu_reduces_once_for_each_micro_batch(on_cpu):
     case = on_cpu["accumulated"]
     assert case["sent"]["all-reduce"] == pytest.approx(2 * case["expected"]["all-reduce"], rel=MARGIN)
@@ -95,6 +112,9 @@ def test_a_tpus_steps_send_what_is_expected():
     assert found["data accumulated"]["sent"]["all-reduce"] == pytest.approx(
         found["data fp32"]["sent"]["all-reduce"], rel=MARGIN
     )
+    assert found["tensor"]["sent"] == {
+        "all-reduce": pytest.approx(4 * RING * 4 * ACTIVATIONS["vit_tiny"], rel=MARGIN)
+    }
     split = found["fsdp"]
     assert split["sent"]["reduce-scatter"] > 0
     assert 1 <= split["sent"]["all-gather"] / (split["expected"]["all-gather"] / 2) <= 2.1

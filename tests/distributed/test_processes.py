@@ -210,3 +210,38 @@ def test_a_mistake_ends_all_processes_and_leaves_no_directory(cache, tmp_path):
     assert "batch_size" in errors[0]
     assert errors[1].startswith("trainbench: process 1 (")
     assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.slow
+def test_two_processes_that_save_are_stopped_and_go_on_with_the_same_command(cache, tmp_path):
+    asked = (
+        *(*SHALLOW["vit_tiny"], "precision=fp32", "batch_size=4", "steps=300", "warmup=1"),
+        *("measure.blocks=30", "measure.warmup_steps=5", "measure.warmup_max_steps=20"),
+        *("parallel=fsdp", "checkpoint.every=100", "checkpoint.dir=ck"),
+    )
+    with two(cache, tmp_path, *asked) as processes:
+        assert processes[0].stderr is not None
+        for line in processes[0].stderr:
+            if "measuring block" in line:
+                break
+        processes[1].terminate()
+        ended = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [130, 130], ended
+    first = result_of(tmp_path / "out")
+    assert first["status"] == "interrupted"
+    before = len(first["timing"]["block_s"])
+    assert before > 0
+    (saved,) = re.findall(r"the same command goes on from optimizer step (\d+)", first["status_reason"])
+
+    with two(cache, tmp_path, *asked) as processes:
+        ended = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    both = result_of(tmp_path / "out")
+    assert both["timing"]["block_s"][:before] == first["timing"]["block_s"]
+    assert [(one["blocks"], one["ended"], one["process_count"]) for one in both["segments"]] == [
+        (before, "interrupted", 2),
+        (len(both["timing"]["block_s"]) - before, "ok", 2),
+    ]
+    assert both["checkpoint"]["restored_step"] == int(saved)
+    assert both["checkpoint"]["save_s"] > 0
+    assert all(process["step_time_s"] > 0 for process in both["processes"])

@@ -4,8 +4,9 @@ import importlib.util
 
 import pytest
 
+from tests.building import tree
 from trainbench.distributed.settings import DistributedConfig
-from trainbench.distributed.start import check_alone, joined
+from trainbench.distributed.start import LIMIT_S, _limit_s, check_alone, check_typed, joined
 from trainbench.distributed.surroundings import Meeting, count_tpu_workers, meeting
 from trainbench.errors import UserError
 
@@ -106,3 +107,25 @@ def test_sweeps_and_searches_are_refused_in_several_processes():
     with pytest.raises(UserError, match="a sweep starts a process for each") as caught:
         check_alone("a sweep", ["batch_size=1,2"], SRUN)
     assert "one after the other" in caught.value.fix
+
+
+def test_what_a_file_says_of_the_processes_is_refused_as_it_comes_too_late():
+    typed = ("distributed.num_processes=2", "distributed.process_id=0", "distributed.coordinator=a:1")
+    check_typed(tree(), ())
+    check_typed(tree(*typed), typed)
+    with pytest.raises(UserError, match=r"distributed.process_id=0 stands in a file") as error:
+        check_typed(tree(*typed), typed[:1])
+    assert "distributed.coordinator=a:1" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("override", "limit_s"),
+    [
+        ("timeout_s=7.6", 8),
+        ("timeout_s=null", LIMIT_S),
+        ("timeout_s=inf", LIMIT_S),
+        ("timeout_s=nan", LIMIT_S),
+    ],
+)
+def test_processes_wait_for_each_other_as_long_as_is_asked(override, limit_s):
+    assert _limit_s([override]) == limit_s

@@ -8,7 +8,7 @@ from tests.distributed.stores import Memory, members
 from trainbench.distributed.members import Said
 from trainbench.distributed.native import Native
 from trainbench.distributed.pulse import Beat, Pulse
-from trainbench.distributed.watchdog import Judge, Watchdog
+from trainbench.distributed.watchdog import Judge, OwnWatchdog, Watchdog
 
 NAMES = ("process 0 (a)", "process 1 (b)", "process 2 (c)")
 
@@ -178,3 +178,30 @@ def test_an_abort_of_native_code_is_put_into_words(two, monkeypatch, printed, lo
     found = second.check()
     assert found.lost == lost
     assert words in found.reason
+
+
+def test_a_watchdog_that_fails_ends_the_run_in_place_of_watching_no_more(two, monkeypatch):
+    (_, second), _ = two
+    monkeypatch.setattr(second, "look", lambda: {}["no such thing"])
+    second._go_on()
+    assert second.check() is not None
+    assert "process 1" in second.check().reason
+    assert "the watchdog failed: KeyError" in second.check().reason
+
+
+def test_a_run_of_one_process_is_given_up_where_no_step_ends():
+    clock, pulse = Clock(), Pulse()
+    program = Program()
+    watchdog = OwnWatchdog(pulse, 60.0, clock)
+    with pulse.of(program):
+        assert watchdog.check() is None
+        program.steps = 3
+        clock.now_s = 59.0
+        assert watchdog.check() is None
+        clock.now_s = 118.0
+        assert watchdog.check() is None, "it got on at 59 s"
+        clock.now_s = 120.0
+        found = watchdog.check()
+    assert found.status == "failed"
+    assert "60 s" in found.reason
+    assert "at step 3" in found.reason

@@ -121,6 +121,21 @@ def test_a_batch_that_was_asked_for_is_not_searched():
     assert build.largest({"model": "resnet50", "batch_size": 256}, TARGET, compiler).program is not None
 
 
+def test_a_batch_of_all_devices_is_left_out_of_the_search_and_refused_beside_it():
+    compiler = Compiler()
+    asked = {"model": "resnet50", "batch_size": "default", "global_batch_size": 4096}
+    seen = []
+
+    def spy(tree, target):
+        seen.append(tree["global_batch_size"])
+        return compiler(tree, target)
+
+    assert build.largest(asked, TARGET, spy).program is not None
+    assert set(seen) == {None}
+    with pytest.raises(UserError, match="which"):
+        build.built({**asked, "batch_size": "auto"}, TARGET, spy)
+
+
 def test_where_not_even_one_sample_fits_that_is_the_answer():
     compiler = Compiler(each=2**40, default=4, parts=2)
     found = build.built({"model": "resnet50", "batch_size": "auto"}, TARGET, compiler)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainbench.measure.blocks import Agree, Agreed, Progress, Timing, measure
+from trainbench.measure.blocks import Progress, Timing, measure
 from trainbench.measure.errors import MeasurementError
+from trainbench.measure.pauses import Agree, Agreed
 from trainbench.measure.plan import Plan
 from trainbench.measure.selftest import FakeClock, FakeProgram
 from trainbench.measure.statistics import summarise, throughput

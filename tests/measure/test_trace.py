@@ -272,6 +272,12 @@ def test_a_trace_without_a_collective_says_nothing_of_communication(session, con
     assert trace_reader.read(session(content), program=PROGRAM).communicating_s == ()
 
 
+def test_a_program_that_is_not_understood_costs_the_share_alone(session):
+    reading = trace_reader.read(session(COLLECTIVES), program="words")
+    assert reading.communicating_s == ()
+    assert reading.operations
+
+
 def test_what_ran_beside_others_was_not_alone():
     some = [Event("a", 0, 10), Event("b", 5, 15), Event("c", 30, 40)]
     assert alone_ns(some, []) == 25

@@ -156,6 +156,14 @@ def test_auto_runs_the_largest_batch_that_fits_and_says_why(searched):
     assert "auto: batch_size = 1024" in output
 
 
+@pytest.mark.parametrize("kind", ["auto", "best"])
+def test_a_search_beside_a_batch_of_all_devices_is_refused_at_once(searched, kind):
+    compiler = Compiler(10_740)
+    code, result, _, said = searched(compiler, Processes(), f"batch_size={kind}", "global_batch_size=64")
+    assert (code, result, compiler.asked) == (2, None, [])
+    assert f"batch_size={kind} and global_batch_size=64: which?" in said
+
+
 def test_auto_goes_down_where_running_refutes_the_compiler_and_says_so(searched):
     processes = Processes({"1024": "oom", "960": "oom"})
     code, result, _, _ = searched(Compiler(10_740), processes, "batch_size=auto")

@@ -78,6 +78,13 @@ def test_a_run_under_the_same_conditions_is_like_for_like():
     assert not compare(RESNET, FIGURES)[0].like_for_like  # a fifth of the batch
 
 
+def test_what_no_published_run_is_known_to_do_is_named_and_not_like_for_like():
+    unusual = (("computed again", "nothing", "remat=full"),)
+    first = compare(replace(RESNET, batch_size=1024, unusual=unusual), FIGURES)[0]
+    assert first.differences[0] == "computed again: published nothing, here remat=full"
+    assert not first.like_for_like
+
+
 def test_a_pcie_card_does_not_stand_for_an_sxm_module_or_the_reverse():
     sxm, pcie = compare(RESNET, FIGURES)[0], compare(replace(RESNET, chip_id="h100-pcie-80gb"), FIGURES)[0]
     assert "SXM" in sxm.accelerator

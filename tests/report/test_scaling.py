@@ -1,5 +1,7 @@
 """Scaling: what is put beside what, efficiency with its interval, and the tables."""
 
+import sys
+
 import pytest
 
 from tests.report import many
@@ -87,14 +89,22 @@ def test_each_way_of_splitting_scales_by_itself():
 
 
 def test_the_outermost_axis_that_varies_scales_and_others_are_told_apart():
-    sizes = [(data, tensor) for data in (1, 2) for tensor in (2, 4)]
+    sizes = [(data, tensor) for data in (1, 2) for tensor in (1, 4)]
     points = [
         point(data * tensor, 100.0, mode="data_tensor", axes={"data": data, "tensor": tensor})
         for data, tensor in sizes
     ]
     found = scaled(*points)
-    assert sorted(one.name.rpartition(" · ")[2] for one in found) == ["tensor 2", "tensor 4"]
+    assert sorted(one.name.rpartition(" · ")[2] for one in found) == ["tensor 1", "tensor 4"]
     assert all(len(one.points) == 2 for one in found)
+
+
+def test_an_axis_that_stays_the_same_is_told_too():
+    points = [
+        point(2 * data, 100.0, mode="data_tensor", axes={"data": data, "tensor": 2}) for data in (1, 2, 4)
+    ]
+    (found,) = scaled(*points)
+    assert found.name.endswith(" · tensor 2")
 
 
 def test_failed_points_are_left_out():
@@ -161,7 +171,8 @@ def test_points_that_were_not_steady_are_named():
     assert "not steady: on 2" in list(scaling_table.lines(scaled(point(1, 100.0), unsteady), 100))
 
 
-def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys):
+def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     results = (point(1, 100.0), point(2, 180.0, share=0.125))
     section = page.section(runs(loaded(*results)))
     assert [cell.text for cell in section.tables[0].rows[1]][4:6] == ["90.0 %", "87.5 % to 92.5 %"]
@@ -170,8 +181,5 @@ def test_page_and_text_have_the_table_and_the_plot_has_share_and_interval(capsys
     columns, *others = (layer["data"]["values"] for layer in plot.chart.to_dict()["layer"])
     assert [row["collectives"] for row in columns] == [12.5]
     assert others[-1][1]["low"] == pytest.approx(87.5, abs=0.1)
-
-    import sys
-
     text.write(Collection(tuple(loaded(*results)), ()), sys.stdout)
     assert "87.5 % to 92.5 %" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from trainbench.results.compare_gate import answer
 from trainbench.results.compare_metrics import METRICS, SPEED
 from trainbench.results.compare_pairing import pair
 from trainbench.results.compare_pairs import Pair, Side
+from trainbench.results.record import Parallel
 
 H100 = examples.H100
 OTHER_CHIP = {"device_kind": "NVIDIA A100-SXM4-80GB", "chip": "a100_sxm_80gb"}
@@ -269,11 +270,22 @@ def test_one_setting_a_side_is_a_pair_that_says_what_differs():
 
 
 @pytest.mark.parametrize(
-    "repeat", [{"seed": 7}, {"trace": 5}, {"steps": 40}, {"measure": {"blocks": 12}}, {"image_size": 224}, {}]
+    "repeat",
+    [
+        *({"seed": 7}, {"trace": 5}, {"steps": 40}, {"measure": {"blocks": 12}}, {"image_size": 224}, {}),
+        *({"timeout_s": 60}, {"distributed": {"coordinator": "127.0.0.1:4711"}}, {"global_batch_size": 256}),
+        *({"checkpoint": {"dir": "elsewhere"}}, {"parallel": {"data": 1}}),
+    ],
 )
 def test_repeats_may_differ_in_how_they_are_measured(repeat):
     """Also where a record of an older program lacks the key."""
     plain = {"seed": 0, "trace": False, "steps": 30, "measure": {"blocks": 30}, "image_size": None}
+    plain |= {
+        "timeout_s": "default",
+        "distributed": {"coordinator": "127.0.0.1:815"},
+        "global_batch_size": None,
+    }
+    plain |= {"checkpoint": {"dir": "default"}, "parallel": {"data": "rest"}}
     base = [
         timed(0.1, seed=seed, config=config) for seed, config in enumerate((plain, {**plain, **repeat}, {}))
     ]
@@ -327,6 +339,27 @@ def test_a_value_that_was_chosen_then_and_given_now_does_not_differ():
     chosen = changed(chosen, autos={"data.workers": {"value": 2, "reason": "cores"}})
     given = timed(0.1, seed=2, config={"batch_size": 256, "data": {"workers": 2}})
     assert judged([chosen], [given]).environment == ()
+
+
+def test_another_mesh_of_as_many_devices_is_named():
+    split = {"data": 1, "fsdp": 1, "tensor": 1}
+    eight = {"device_count": 8, "chip_count": 8}
+    base, new = (
+        timed(
+            0.1,
+            seed=seed,
+            hardware=eight,
+            parallel=Parallel(**(split | {axis: 8})),
+            config={"parallel": {"name": axis, **split, axis: "rest"}, "remat": remat},
+        )
+        for seed, (axis, remat) in enumerate([("data", "none"), ("fsdp", "full")])
+    )
+    assert judged([base], [new]).environment == (
+        "parallel.name data → fsdp",
+        "parallel.data 8 → 1",
+        "parallel.fsdp 1 → 8",
+        "remat none → full",
+    )
 
 
 def test_a_side_that_mixes_versions_is_warned_of():

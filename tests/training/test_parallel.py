@@ -45,21 +45,49 @@ def test_the_rest_of_the_devices_goes_to_the_axis_that_is_left_open(sizes, avail
 
 
 @pytest.mark.parametrize(
-    ("sizes", "available", "use_all", "allowed"),
+    ("sizes", "available", "use_all", "allowed", "fix"),
     [
-        ((3, 1, 1), 8, False, "multiply to 1 or 2 or 4 or 8"),
-        ((16, 1, 1), 8, False, "multiply to 1 or 2 or 4 or 8"),
-        ((None, 3, 1), 8, False, "rest"),
-        ((4, 1, 1), 8, True, "multiply to 8"),
-        ((None, None, 1), 8, False, "rest for one axis"),
-        ((1, 2, 1), 1, False, "multiply to 1"),
+        ((3, 1, 1), 8, False, "product divides 8", "parallel.data=2"),
+        ((16, 1, 1), 8, False, "product divides 8", "parallel.data=8"),
+        ((None, 3, 1), 8, False, "product divides 8", "parallel.fsdp=2"),
+        ((2, 1, 8), 8, False, "product divides 8", "parallel.tensor=4"),
+        ((4, 1, 1), 8, True, "multiply to 8", "parallel=data uses all 8 devices"),
+        ((None, None, 1), 8, False, "rest for one axis", "parallel.fsdp=1"),
+        ((1, 2, 1), 1, False, "product divides 1", "parallel=data uses all 1 device"),
     ],
 )
-def test_sizes_that_make_no_mesh_are_refused(sizes, available, use_all, allowed):
+def test_sizes_that_make_no_mesh_are_refused(sizes, available, use_all, allowed, fix):
     with pytest.raises(UserError) as error:
         parallel.choose(ParallelConfig("data", *sizes), available, use_all=use_all)
     assert allowed in error.value.allowed
-    assert error.value.fix
+    assert error.value.fix == fix
+
+
+@dataclass(frozen=True)
+class Tpu:
+    """A chip of a torus of 4 x 4, which has no side of 2."""
+
+    id: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v5 lite"
+    process_index: int = 0
+    core_on_chip: int = 0
+    slice_index: int = 0
+
+    @property
+    def coords(self):
+        return (self.id % 4, self.id // 4, 0)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 1), (2, 4, 2), (8, 1, 2), (2, 2, 4), (16, 1, 1)])
+def test_any_sizes_make_a_mesh_of_a_torus_and_the_innermost_axis_has_neighbours(sizes):
+    devices = [Tpu(number) for number in range(16)]
+    made = parallel.mesh(devices, Axes(*sizes)).devices
+    assert made.shape == sizes
+    assert set(made.flat) == set(devices)
+    for group in made.reshape(-1, sizes[-1]):
+        apart = np.abs(np.subtract(group[0].coords, group[-1].coords)).sum()
+        assert apart < sizes[-1], "in one row or column"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`rerun`: the overrides that a record stands for, and the comparison that follows."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.results import examples
 from tests.results.comparing import changed, timed, written
-from trainbench import cli, shipped
+from trainbench import cli, config, shipped
 from trainbench.errors import UserError
 from trainbench.processes.child import Outcome
 from trainbench.recompose import compose, overrides
@@ -16,6 +17,8 @@ from trainbench.recompose import written as as_value
 from trainbench.results.compare_pairs import flattened
 from trainbench.results.store import read
 from trainbench.verbs import rerun
+
+OLDER = sorted((Path(__file__).parents[2] / "results").glob("*/*.json"))
 
 
 def again(tree):
@@ -133,6 +136,51 @@ def test_changes_take_the_place_of_what_they_name():
         "batch_size=8",
         "data=synthetic",
     ]
+
+
+def test_where_processes_were_and_what_they_saved_is_left_out():
+    asked = [
+        "model=vit_tiny",
+        "data=digits",
+        "distributed.coordinator='10.0.0.1:99'",
+        "distributed.process_id=0",
+    ]
+    asked += ["distributed.num_processes=2", "timeout_s=60", "checkpoint.every=10", "checkpoint.dir=there"]
+    assert not {"distributed", "checkpoint", "timeout_s"} & set(keys_of(rerun.command(result_of(*asked))))
+    timed_saves = rerun.command(result_of(*asked, "checkpoint.timed=true"))
+    assert [text for text in timed_saves if text.startswith("checkpoint")] == [
+        "checkpoint.every=10",
+        "checkpoint.timed=true",
+    ]
+
+
+def keys_of(command):
+    return [text.partition("=")[0].partition(".")[0] for text in command]
+
+
+def test_a_batch_of_all_devices_is_asked_for_again_alone():
+    found = result_of("model=vit_tiny", "data=digits", "global_batch_size=512")
+    autos = {name: auto for name, auto in found.autos.items() if name != "batch_size"}
+    command = rerun.command(changed(found, autos=autos))
+    assert "global_batch_size=512" in command
+    assert "batch_size" not in keys_of(command)
+    config.parse(compose(command))
+
+
+@pytest.mark.parametrize("file", OLDER, ids=lambda file: file.stem)
+def test_results_of_older_versions_compose_as_the_defaults_since_then(file):
+    command = rerun.command(read(file))
+    assert f"model={read(file).config['model']['name']}" in command
+    assert "parallel" not in keys_of(command)
+    config.parse(compose(command))
+
+
+def test_a_run_of_several_processes_says_that_there_is_one_now(tmp_path, fake, capsys):
+    several = result_of("model=vit_tiny", "data=digits", hardware={"process_count": 2})
+    file = written(tmp_path / "then", [several]) / "run-1-0.1"
+    fake(Outcome(0, new(0.1)))
+    cli.main(["rerun", str(file), f"hydra.run.dir={tmp_path / 'again'}"])
+    assert "difference: processes 2 → 1" in capsys.readouterr().err
 
 
 @pytest.fixture

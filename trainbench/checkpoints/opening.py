@@ -70,5 +70,5 @@ def conditions(devices: Devices, axes: Axes, processes: int) -> dict[str, str]:
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
         "trainbench": __version__,
-        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        **{name: os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")},
     }

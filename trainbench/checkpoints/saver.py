@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from trainbench.checkpoints.notes import Notes, Save
+from trainbench.distributed.agreement import agreed_to_stop
 from trainbench.distributed.team import Team, any_of
 from trainbench.errors import first_line
 from trainbench.measure.pauses import Measured
 from trainbench.measure.plan import Plan
+from trainbench.processes.interrupts import Wish
 
 # Characters of what a library says; it may quote the whole description of an array.
 LONGEST_REASON = 160
@@ -41,7 +43,7 @@ class Saver:
       recover: makes saving possible again after one has failed.
       notes: what is to be saved beside the state, made outside of anything that is timed.
       in_next_call: has something done inside the next timed call.
-      stop_wished: whether this process has been asked to stop.
+      wish: whether this process has been asked to stop.
       settling_blocks: blocks after which a pause shows no more: the input that got ready in it is used up.
       timed: whether saves count in the timed window.
       saves: what those that succeeded took.
@@ -58,7 +60,7 @@ class Saver:
     recover: Callable[[], None]
     notes: Callable[[Measured], Notes]
     in_next_call: Callable[[Callable[[], None]], None]
-    stop_wished: Callable[[], bool]
+    wish: Wish
     measured: Measured = field(default_factory=Measured)
     saves: list[Save] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Saver:
         Raises:
           KeyboardInterrupt: one has.
         """
-        if any_of(self.team, self.stop_wished()):
+        if agreed_to_stop(self.team, self.wish):
             raise KeyboardInterrupt
 
     def between(self, measured: Measured, run_block: Callable[[], float]) -> None:
@@ -134,7 +136,7 @@ class Saver:
             over = self._is_over()
             if over and (last or settled >= self.settling_blocks):
                 break
-            if any_of(self.team, self.stop_wished()):
+            if agreed_to_stop(self.team, self.wish):
                 break
             seconds = run_block()
             if over:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
+from trainbench import fits
 from trainbench.autos import Auto
 from trainbench.checkpoints import files, journal, starting
 from trainbench.checkpoints.journal import Ended, Journal, Part
@@ -19,7 +20,7 @@ from trainbench.checkpoints.saver import Saver, Saving, reason
 from trainbench.checkpoints.settings import CheckpointConfig
 from trainbench.checkpoints.starting import Wanted
 from trainbench.distributed.team import Team
-from trainbench.errors import UserError
+from trainbench.errors import OutOfMemory, UserError, first_line
 from trainbench.measure.clock import wall_clock
 from trainbench.measure.pauses import Measured
 from trainbench.measure.plan import Plan
@@ -108,9 +109,6 @@ class Session:
         def begin(notes: Notes) -> Saving:
             return self.storage.begin(program.state, notes)
 
-        def wished() -> bool:
-            return wish.said
-
         self.saver = Saver(
             plan=plan,
             every_blocks=-(-(self.config.every or 1) // plan.steps_per_block),
@@ -121,7 +119,7 @@ class Session:
             recover=self.storage.recover,
             notes=notes,
             in_next_call=program.before_next_call,
-            stop_wished=wished,
+            wish=wish,
             measured=earlier.measured if earlier else Measured(),
             saves=list(earlier.saves) if earlier else [],
         )
@@ -211,6 +209,7 @@ def start(
 
     Raises:
       UserError: the directory can't be used, or what it holds is damaged or another run's.
+      OutOfMemory: the devices' memory does not hold the state beside what it is made of.
     """
     with ExitStack() as on_failure:
         decided = starting.decide(wanted, team, on_failure)
@@ -245,6 +244,8 @@ def _restored(
     try:
         return storage.restore(step, abstract)
     except Exception as error:
+        if fits.is_out_of_memory(error):
+            raise OutOfMemory(f"restoring optimizer step {step}: {first_line(error)}") from error
         steps, why = files.steps_in(storage.directory), f"{step}: {reason(error)}"
         raise starting.damaged(storage.directory, steps, why) from error
 

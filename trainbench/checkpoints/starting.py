@@ -89,15 +89,18 @@ def _check_shared(directory: Path, team: Team) -> None:
 def _look(wanted: Wanted, at_the_end: ExitStack) -> Start:
     directory = wanted.directory
     _take(directory, at_the_end)
-    found = journal.read(directory)
+    found, steps = journal.read(directory), files.steps_in(directory)
     if found is None:
+        return Start()
+    if not steps and not _is_same(found, wanted):
+        # Of a run that came to no checkpoint nothing can be lost.
+        (directory / journal.FILE).unlink()
         return Start()
     _check_same(found, wanted)
     if found.finished:
         aside = _set_aside(directory)
         _take(directory, at_the_end)
         return Start(None, (f"the checkpoints of the finished run before this one are now in {aside}",))
-    steps = files.steps_in(directory)
     if not steps:
         return Start()
     files.forget_gone(directory)
@@ -117,6 +120,10 @@ def _take(directory: Path, at_the_end: ExitStack) -> None:
             allowed="a directory that can be written to, with room for the checkpoints, one run at a time",
             fix="checkpoint.dir=DIRECTORY",
         ) from None
+
+
+def _is_same(found: Journal, wanted: Wanted) -> bool:
+    return found.arrays == wanted.arrays and not identity.different_settings(found.settings, wanted.settings)
 
 
 def _check_same(found: Journal, wanted: Wanted) -> None:

@@ -5,6 +5,7 @@ The only module that imports Orbax; to be imported late, and only where checkpoi
 
 import contextlib
 import logging
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +19,8 @@ from trainbench.checkpoints.notes import Notes, as_plain, from_plain
 from trainbench.measure.clock import Clock, wall_clock
 from trainbench.training.state import TrainState
 
+# Orbax's name of a save that is not complete.
+UNFINISHED = "*.orbax-checkpoint-tmp*"
 # The two parts of a checkpoint.
 STATE, NOTES = "state", "notes"
 
@@ -87,17 +90,22 @@ class Storage:
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = directory
         self._keep = keep
-        self._manager = self._fresh()
+        self._manager = self._fresh(cleaned=True)
 
-    def _fresh(self) -> ocp.CheckpointManager:
-        """A manager that has removed what unfinished saves left behind."""
-        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=True)
+    def _fresh(self, *, cleaned: bool) -> ocp.CheckpointManager:
+        """A manager; `cleaned`, of a directory without what unfinished saves left behind."""
+        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=cleaned)
         return ocp.CheckpointManager(self.directory, options=options)
 
     def recover(self) -> None:
         """To be called after a save has failed, in every process: Orbax would tell of it again and again."""
         self.close()
-        self._manager = self._fresh()
+        # Threads of the failed save may still write: what can't be removed now is removed by the next run,
+        # where Orbax would fail the next save over it.
+        if not jax.process_index():
+            for unfinished in self.directory.glob(UNFINISHED):
+                shutil.rmtree(unfinished, ignore_errors=True)
+        self._manager = self._fresh(cleaned=False)
 
     def begin(self, state: TrainState, notes: Notes, clock: Clock = wall_clock) -> Saving:
         """Start to save; the state may be donated afterwards.

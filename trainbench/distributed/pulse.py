@@ -81,6 +81,10 @@ class Pulse:
         """None; this process was asked to stop, once more."""
         self.wishes += 1
 
+    def grant(self) -> None:
+        """None; all processes have agreed to stop."""
+        self.granted = True
+
     @contextmanager
     def of(self, program: Watched) -> Iterator[None]:
         """In here this process trains with `program`, whose steps are watched."""

@@ -1,5 +1,6 @@
 """How this process joins the others of its run, before anything else is done."""
 
+import math
 import os
 import socket
 import threading
@@ -48,6 +49,26 @@ def check_alone(what: str, overrides: Sequence[str], environment: Mapping[str, s
         )
 
 
+def check_typed(tree: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Nothing if what a composed configuration says of the processes was typed as overrides.
+
+    Raises:
+      UserError: some of it stands in a file, which is read when the processes have met, or have not.
+    """
+    composed, typed = config.parse_distributed(tree), _asked(overrides)
+    missed = [
+        f"distributed.{key}={value}"
+        for key, value in composed.__dict__.items()
+        if value != getattr(typed, key)
+    ]
+    if missed:
+        raise UserError(
+            f"{', '.join(missed)} stands in a file, where it is read too late",
+            allowed="the keys of distributed on the command line: the processes meet before any file is read",
+            fix=" ".join(missed),
+        )
+
+
 def joined(overrides: Sequence[str], environment: Mapping[str, str] = os.environ) -> Joined | None:
     """The run of several processes that these overrides start; None: this process is alone.
 
@@ -93,7 +114,7 @@ def _asked(overrides: Sequence[str]) -> DistributedConfig:
 
 def _limit_s(overrides: Sequence[str]) -> int:
     asked = _values(overrides).get("timeout_s")
-    return max(1, round(asked)) if isinstance(asked, int | float) else LIMIT_S
+    return max(1, round(asked)) if isinstance(asked, int | float) and math.isfinite(asked) else LIMIT_S
 
 
 def _values(overrides: Sequence[str]) -> dict[str, Any]:

@@ -2,19 +2,30 @@
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import jax
 
+from trainbench.distributed.members import Said
 from trainbench.distributed.pulse import Pulse
-from trainbench.distributed.watchdog import Told, Watchdog
+from trainbench.distributed.watchdog import Told
 
 T = TypeVar("T")
 
 POLL_S = 0.1
 
 
-def supervised(work: Callable[[], T], watchdog: Watchdog, pulse: Pulse) -> T:
+class Watch(Protocol):
+    """What tells whether a run gets on."""
+
+    def check(self) -> Said | None:
+        """How the run has ended; None: it goes on."""
+
+    def lost_now(self) -> Said | None:
+        """Who is gone, where an error looks as if one were; None: nobody."""
+
+
+def supervised(work: Callable[[], T], watchdog: Watch, pulse: Pulse) -> T:
     """The result of `work`, as long as all processes of the run get on.
 
     A wish to stop is granted by `work` itself between two blocks, with all other processes; only where they
@@ -49,7 +60,7 @@ def supervised(work: Callable[[], T], watchdog: Watchdog, pulse: Pulse) -> T:
     return outcome[0]
 
 
-def _cause(error: BaseException, watchdog: Watchdog) -> BaseException:
+def _cause(error: BaseException, watchdog: Watch) -> BaseException:
     """What is behind an error of the work: where the runtime fails, often the loss of another process."""
     if isinstance(error, jax.errors.JaxRuntimeError):
         found = watchdog.lost_now()

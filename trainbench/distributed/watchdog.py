@@ -17,12 +17,14 @@ from trainbench.distributed.members import Members, Said
 from trainbench.distributed.native import Native, fatal, lost_processes
 from trainbench.distributed.pulse import Beat, Pulse
 from trainbench.distributed.store import Store, Unreachable
+from trainbench.errors import first_line
 
 DEFAULT_S = 300.0
 DEFAULT_REASON = "longer than any step should take; a run of several processes is then given up"
 # A process that lives says so every few seconds, whatever it is at: silence need not last as long.
 SILENT_S = 60.0
 MOST_BETWEEN_BEATS_S = 2.0
+S_PER_PROCESS = 0.02
 # Beats that a process may miss, where there is another sign that one of them is gone.
 MISSED = 3
 POLL_S = 0.1
@@ -146,7 +148,9 @@ class Watchdog:
         self._members, self._pulse, self._native, self._clock = members, pulse, native, clock
         # With no limit for progress, JAX's own service still notices processes that are gone.
         self.judge = Judge(members.names, math.inf if timeout_s is None else timeout_s)
-        self._between_s = min(MOST_BETWEEN_BEATS_S, (timeout_s or SILENT_S) / 10)
+        shortest_s = min(MOST_BETWEEN_BEATS_S, (timeout_s or SILENT_S) / 10)
+        # All read what all say, from one process: many of them have to speak less often.
+        self._between_s = max(shortest_s, min(len(members.names) * S_PER_PROCESS, self.judge.silent_s / 6))
         self._answered_s = clock()
         self._ended = threading.Event()
 
@@ -161,9 +165,14 @@ class Watchdog:
 
     def _go_on(self) -> None:
         while not self._ended.is_set() and self.found is None:
-            # Where the store does not answer for long, `check` gives process 0 up.
-            with contextlib.suppress(Unreachable):
-                self.look()
+            try:
+                # Where the store does not answer for long, `check` gives process 0 up.
+                with contextlib.suppress(Unreachable):
+                    self.look()
+            except Exception as error:
+                # Without this thread a lost process would hold this one up for ever.
+                why = f"{type(error).__name__}: {first_line(error)}"
+                self.found = Said("failed", f"{self._members.name}: the watchdog failed: {why}")
             self._ended.wait(self._between_s)
 
     def look(self) -> None:
@@ -214,6 +223,24 @@ class Watchdog:
         silent = self.judge.silent(self._clock(), MISSED * self._between_s)
         others = tuple(index for index in silent if index != self._members.index)
         return self.judge.loss(others) if others else None
+
+
+class OwnWatchdog:
+    """Watches a run of one process: whether it gets on."""
+
+    def __init__(self, pulse: Pulse, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pulse, self._clock = pulse, clock
+        self._judge = Judge(("this process",), timeout_s)
+
+    def check(self) -> Said | None:
+        """Why the run has to be given up, called often; None: it goes on."""
+        now_s = self._clock()
+        self._judge.hear({0: self._pulse.beat()}, now_s)
+        return self._judge.problem(now_s)
+
+    def lost_now(self) -> Said | None:
+        """None: there is nobody to lose."""
+        return None
 
 
 def _beats(store: Store) -> dict[int, Beat]:

@@ -300,6 +300,7 @@ def _run_facts(build: Build | Traced, speed: record.Throughput | None) -> RunFac
     return published.conditions(
         build.facts.workload,
         target.chips,
+        build.facts.parallel,
         samples_per_s_per_chip=speed.samples_per_s_per_chip if speed else None,
         chip_id=None if here else target.chip,
         accelerator="CPU" if here else chips.by_id(target.chip).name,

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainbench.measure.clock import Clock, wall_clock
 from trainbench.measure.errors import MeasurementError
-from trainbench.measure.pauses import Between, Measured
+from trainbench.measure.pauses import Agree, Agreed, Between, Measured, nothing
 from trainbench.measure.plan import Plan
 from trainbench.measure.series import Outlier, as_series, outliers
 from trainbench.measure.steady import Steadiness, held_still, settled, verdict
@@ -29,18 +29,6 @@ class Program(Protocol):
     def fence(self) -> None:
         """Returns when everything issued has finished, by waiting for the step's own outputs."""
         ...
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What the processes of a run make of a block that they ran together: its time, and whether to stop."""
-
-    block_s: float
-    stop: bool = False
-
-
-# From this process's own time of a block; all processes must come to the same.
-Agree = Callable[[float], Agreed]
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,7 @@ class Timing:
     warnings: tuple[str, ...]
     # Why the measurement was stopped and is not valid; the blocks are those measured before. None is valid.
     error: str | None = None
-    own_block_s: tuple[float, ...] = ()  # block_s by this process's clock alone
+    own_block_s: tuple[float, ...] = ()  # block_s by this process's clock alone, less `earlier` ones
 
     @property
     def step_times_s(self) -> tuple[float, ...]:
@@ -162,7 +150,7 @@ def measure(
         _warm_up(program, plan, clock, report, agree, tape)
         if earlier.block_s and not earlier.warmup.steady:
             tape.warmup = earlier.warmup
-        _run_timed_blocks(program, plan, clock, guard, report, agree, tape, between or _nothing)
+        _run_timed_blocks(program, plan, clock, guard, report, agree, tape, between or nothing)
     except KeyboardInterrupt:
         tape.interrupted = True
     return _timing(plan, tape)
@@ -178,10 +166,6 @@ def time_of_one_call(program: Program, clock: Clock = wall_clock) -> float:
 
 def _ignore(progress: Progress) -> None:
     del progress
-
-
-def _nothing(measured: Measured, run_block: Callable[[], float]) -> None:
-    del measured, run_block
 
 
 def _warm_up(

@@ -6,6 +6,18 @@ from dataclasses import dataclass, field
 from trainbench.measure.steady import Steadiness
 
 
+@dataclass(frozen=True)
+class Agreed:
+    """What the processes of a run make of a block that they ran together: its time, and whether to stop."""
+
+    block_s: float
+    stop: bool = False
+
+
+# From this process's own time of a block; all processes must come to the same.
+Agree = Callable[[float], Agreed]
+
+
 def _unknown() -> Steadiness:
     return Steadiness(steady=False, reason="nothing was measured")
 
@@ -25,3 +37,8 @@ class Measured:
 # Called after each timed block, outside the clock, with what is measured and a function that runs one more
 # block, which is in no result, and returns its seconds.
 Between = Callable[[Measured, Callable[[], float]], None]
+
+
+def nothing(measured: Measured, run_block: Callable[[], float]) -> None:
+    """None; the pause between two blocks that nothing happens in."""
+    del measured, run_block

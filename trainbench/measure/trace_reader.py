@@ -127,7 +127,11 @@ def _communicating_s(lines: _Lines, program: str) -> Iterator[float]:
 
     XLA:CPU records that threads met for one, but not which device waited for it.
     """
-    names = traffic.names(hlo.parse(program))
+    try:
+        names = traffic.names(hlo.parse(program))
+    except Exception:
+        # A text that is not understood costs this figure, and no other of the trace.
+        return
     found = False
     seconds = []
     for _, events in sorted(lines.innermost.items()):

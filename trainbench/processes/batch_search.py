@@ -54,6 +54,20 @@ def is_asked_for(overrides: Sequence[str]) -> bool:
     return bool(given) and given[-1] in OVERRIDES
 
 
+def check_one_batch_size(kind: str, global_batch_size: object) -> None:
+    """Nothing where no batch of all devices is asked for beside the search for that of each.
+
+    Raises:
+      UserError: one is.
+    """
+    if global_batch_size not in (None, "null"):
+        raise UserError(
+            f"batch_size={kind} and global_batch_size={global_batch_size}: which?",
+            allowed="batch_size, per device, to be searched for, or a global_batch_size",
+            fix=f"{_KEY}{kind}, without global_batch_size",
+        )
+
+
 def search_and_show(
     asked: Sequence[str], config_dir: str | None, kind: str, directory: Path, command: str
 ) -> ExitCode:
@@ -65,8 +79,11 @@ def search_and_show(
       kind: "auto" or "best".
 
     Raises:
-      UserError: the device does not say how much memory it has, or `directory` cannot be written to.
+      UserError: the device does not say how much memory it has, `directory` cannot be written to, or a batch
+        of all devices is asked for as well.
     """
+    given = dict(override.partition("=")[::2] for override in asked)
+    check_one_batch_size(kind, given.get("global_batch_size"))
     own = [f"--config-dir={config_dir}"] if config_dir else []
     others = [
         override for override in asked if not override.startswith(_KEY) and "hydra.run.dir=" not in override

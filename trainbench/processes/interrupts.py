@@ -53,11 +53,17 @@ class Wish(Protocol):
     @property
     def insisted(self) -> bool: ...
 
+    def grant(self) -> None:
+        """None; what is under way comes to a good end now, and then the program stops."""
+
 
 @dataclass
 class _Noted:
     said: bool = False
     insisted: bool = False
+
+    def grant(self) -> None:
+        return
 
 
 @contextmanager

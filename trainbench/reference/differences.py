@@ -44,6 +44,8 @@ class RunFacts:
       samples_per_s_per_chip: the result, None where there is none (yet).
       devices_per_chip: JAX devices that one chip shows.
       includes_evaluation, padding, objective, model_variant: as `Figure` has them.
+      unusual: what no source says of a figure, which is taken for what is usual: (condition, what is usual,
+        what this run did instead), each material.
     """
 
     model: str
@@ -66,6 +68,7 @@ class RunFacts:
     padding: str | None = vocabulary.PADDED
     objective: str | None = "MLM"
     model_variant: str = "v1.5"
+    unusual: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def micro_batch_per_chip(self) -> float | None:
@@ -105,6 +108,7 @@ class Difference:
 def differences(run: RunFacts, figure: Figure) -> tuple[Difference, ...]:
     """Every condition that differs between run and figure, the material ones first."""
     found = [difference for rule in _RULES if (difference := rule(run, figure)) is not None]
+    found += [_words(*words, MATERIAL) for words in run.unusual]
     return tuple(sorted(found, key=_lightness))
 
 

@@ -13,6 +13,8 @@ def checkpoints(result: Result) -> list[str]:
 
 
 def _saves(saved: Checkpoint) -> str:
+    if not saved.saves:
+        return "no save between timed steps"
     of = f" of {size(saved.size_bytes)}" if saved.size_bytes else ""
     return f"{saved.saves} saves{of}{' in the timed window' if saved.timed else ''}"
 
@@ -28,9 +30,9 @@ def _cost(saved: Checkpoint) -> list[str]:
 
 
 def _segments(result: Result) -> list[str]:
-    """For example "2 segments (3 + 9 blocks; before: killed)"."""
+    """For example "2 segments (3 + 9 blocks; earlier: killed)"."""
     if len(result.segments) < 2:
         return []
     blocks = " + ".join(str(segment.blocks) for segment in result.segments)
     ended = ", ".join(dict.fromkeys(one.ended for one in result.segments[:-1]))
-    return [f"{len(result.segments)} segments ({blocks} blocks; before: {ended})"]
+    return [f"{len(result.segments)} segments ({blocks} blocks; earlier: {ended})"]

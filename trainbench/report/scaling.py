@@ -96,7 +96,8 @@ def scalings(found: Sequence[Run]) -> tuple[Scaling, ...]:
 def _named(found: Sequence[Run]) -> Iterator[tuple[str, Run]]:
     """The usable runs, each with the name that it shares with its like on other numbers of devices.
 
-    The outermost axis of the mesh that varies among them is what scales; the others are told.
+    The outermost axis of the mesh that varies among them is what scales; the others with several devices are
+    told.
     """
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in found:
@@ -107,7 +108,8 @@ def _named(found: Sequence[Run]) -> Iterator[tuple[str, Run]]:
         axes = dict.fromkeys(axis for one in sizes.values() for axis in one)
         varied = [axis for axis in axes if len({one.get(axis, 1) for one in sizes.values()}) > 1]
         for run in runs:
-            fixed = [f"{axis} {sizes[id(run)].get(axis, 1)}" for axis in varied[1:]]
+            others = {axis: sizes[id(run)].get(axis, 1) for axis in axes if axis not in varied[:1]}
+            fixed = [f"{axis} {size}" for axis, size in others.items() if axis in varied or size > 1]
             yield " · ".join([name, *fixed]), run
 
 

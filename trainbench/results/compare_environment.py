@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from trainbench.results.compare_pairs import Pair, chip, settled, work_of, written
+from trainbench.results.compare_pairs import Pair, as_run, chip, work_of, written
 from trainbench.results.record import Result
 
 _SOFTWARE = ("python", "jax", "jaxlib", "flax", "optax", "libtpu", "trainbench")
 # Settings that do not change what ran, or that other lines say better.
 _PASSED_OVER = re.compile(
     r"reproduce|price_per_hour|reference\.extra|batch_size|gradient_accumulation|input|steps_per_call|image_size"
+    r"|global_batch_size|timeout_s|distributed\..*|checkpoint\.(dir|keep)"
     r"|sequence_length|(model|optimizer|data)\.name|precision\..*|measure\.(steps|warmup_steps)"
     r"|model\.(family|batch_size|image_size|sequence_length|optimizer_reason)"
 )
@@ -148,7 +149,7 @@ def settings(base: Iterable[Result], new: Iterable[Result]) -> Iterator[str]:
 def _all_settings(side: Iterable[Result]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for result in side:
-        for key, value in settled(result).items():
+        for key, value in as_run(result).items():
             found.setdefault(key, set()).add(written(value))
     return {key: sorted(values) for key, values in found.items()}
 

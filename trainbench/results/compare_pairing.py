@@ -12,9 +12,9 @@ from trainbench.results.compare_pairs import (
     Pairing,
     Side,
     Work,
+    as_run,
     chip,
     flattened,
-    settled,
     work_of,
     written,
 )
@@ -23,12 +23,13 @@ from trainbench.results.record import Result
 # Settings in which the repeats of one benchmark may differ: how long, from which random numbers, from where.
 _OF_THE_REPEAT = re.compile(
     r"seed|trace|steps|warmup|measure\..*|reproduce|price_per_hour|reference\..*"
-    r"|data\.(dir|manual_dir|download)|model\.optimizer_reason"
+    r"|data\.(dir|manual_dir|download)|model\.optimizer_reason|timeout_s|distributed\..*"
+    r"|checkpoint\.(every|dir|keep)"
 )
 # Settings that `Work` says better, as it has what became of them.
 _OF_THE_WORK = re.compile(
     r"input|steps_per_call|gradient_accumulation|precision\..*|(model\.)?(batch_size|image_size|sequence_length)"
-    r"|(model|optimizer|data)\.name|model\.family"
+    r"|global_batch_size|(model|optimizer|data)\.name|model\.family"
 )
 
 
@@ -132,7 +133,7 @@ def _settings(result: Result) -> dict[str, str]:
     """What was asked for beyond what `Work` has, by dotted key."""
     return {
         key: written(value)
-        for key, value in settled(result).items()
+        for key, value in as_run(result).items()
         if not (_OF_THE_REPEAT.fullmatch(key) or _OF_THE_WORK.fullmatch(key))
     }
 

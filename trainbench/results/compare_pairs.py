@@ -148,11 +148,23 @@ def settled(result: Result) -> dict[str, Any]:
     """The configuration's leaves by dotted key, with what the program chose in the place of "default"."""
     leaves = dict(flattened(result.config))
     chosen = {name: auto.value for name, auto in result.autos.items()}
-    if result.workload:
+    # That of all devices stands for both, and a run is asked for one of them.
+    if result.workload and leaves.get("global_batch_size") is None:
         chosen.setdefault("batch_size", result.workload.batch_size)
     for key, value in leaves.items():
         if isinstance(value, str) and value in LEFT_OPEN and key in chosen:
             leaves[key] = chosen[key]
+    return leaves
+
+
+def as_run(result: Result) -> dict[str, Any]:
+    """`settled`, with the devices along each axis of the mesh in place of "rest", where they are known."""
+    leaves, mesh = settled(result), result.parallel
+    alone = result.hardware is not None and result.hardware.device_count == 1
+    for axis in ("data", "fsdp", "tensor"):
+        key = f"parallel.{axis}"
+        if leaves.get(key) == "rest" and (mesh or alone):
+            leaves[key] = getattr(mesh, axis) if mesh else 1
     return leaves
 
 

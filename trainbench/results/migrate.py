@@ -37,8 +37,18 @@ def _nothing_to_add(content: Content) -> Content:
     return content
 
 
+def _one_global_program(content: Content) -> Content:
+    """Version 4 tells how devices share the work: before it, as one program over the batch of all of them."""
+    hardware, work = content.get("hardware"), content.get("workload")
+    if not isinstance(hardware, dict) or not isinstance(work, dict) or hardware.get("device_count", 1) < 2:
+        return content
+    normalises = str(work.get("model", "")).startswith("resnet")
+    split = {"data": hardware["device_count"], "fsdp": 1, "tensor": 1}
+    return content | {"parallel": split | {"batch_norm": "synchronised" if normalises else None}}
+
+
 MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {
     1: _one_micro_batch,
     2: _nothing_to_add,
-    3: _nothing_to_add,
+    3: _one_global_program,
 }

@@ -441,15 +441,15 @@ class Forecast(Section):
     )
 
 
-Devices = Annotated[int, Field(ge=1, le=_MOST)]
+AtLeastOne = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class Parallel(Section):
     """How state, layers and batch were split over the devices of a mesh."""
 
-    data: Devices = Field(description="groups of devices that each hold the whole state")
-    fsdp: Devices = Field(description="devices of a group over which the state is split")
-    tensor: Devices = Field(description="devices over which each layer is split; they share samples")
+    data: AtLeastOne = Field(description="groups of devices that each hold the whole state")
+    fsdp: AtLeastOne = Field(description="devices of a group over which the state is split")
+    tensor: AtLeastOne = Field(description="devices over which each layer is split; they share samples")
     batch_norm: Literal["per_replica", "synchronised"] | None = Field(
         default=None, description="what batch statistics are over; None: there are none, or one replica"
     )
@@ -479,7 +479,7 @@ class Collective(Section):
     """Collective operations of one kind and one group size in the compiled step."""
 
     kind: str = Field(description="as HLO names it, for example all-reduce")
-    group_size: Devices = Field(description="devices that take part in one of them")
+    group_size: AtLeastOne = Field(description="devices that take part in one of them")
     count: Quantity = Field(description="per optimizer step")
     bytes: Quantity = Field(
         description="that each device sends per optimizer step, by a ring: of an all-reduce 2(n-1)/n of its "
@@ -504,7 +504,7 @@ class Communication(Section):
 class Checkpoint(Section):
     """What saving the training state costs; medians over the saves."""
 
-    every: Devices = Field(description="timed optimizer steps between two saves")
+    every: AtLeastOne = Field(description="timed optimizer steps between two saves")
     directory: str
     saves: Count
     size_bytes: Bytes | None = Field(default=None, description="of the saved state, over all devices")

@@ -72,22 +72,35 @@ def choose(asked: ParallelConfig, available: int, *, use_all: bool = False) -> A
 
 
 def _does_not_multiply(given: dict[str, int], fixed: int, available: int, *, use_all: bool) -> UserError:
-    shown = " ".join(f"parallel.{axis}={size}" for axis, size in given.items() if size > 1)
-    many = f"{available} device" + ("s" if available > 1 else "")
-    divisors = [str(size) for size in range(1, available + 1) if available % size == 0]
-    return UserError(
-        f"{shown or 'parallel.data=1'}: {fixed} devices as a mesh, and there are {many}",
-        allowed=f"axis sizes that multiply to {available}"
-        if use_all
-        else f"axis sizes that multiply to {' or '.join(divisors)}; `rest` for one axis",
-        fix=f"parallel=data uses all {many}",
+    shown = (
+        " ".join(f"parallel.{axis}={size}" for axis, size in given.items() if size > 1) or "parallel.data=1"
     )
+    devices = "1 device" if available == 1 else f"{available} devices"
+    if use_all:
+        problem, allowed = f"{shown} takes {fixed} of {devices}", f"axis sizes that multiply to {available}"
+        return UserError(problem, allowed=allowed, fix=f"parallel=data uses all {devices}")
+    return UserError(
+        f"{shown}: {fixed} does not divide the {devices} that there are",
+        allowed=f"axis sizes whose product divides {available}, or rest for one axis",
+        fix=_nearest(given, fixed, available) or f"parallel=data uses all {devices}",
+    )
+
+
+def _nearest(given: dict[str, int], fixed: int, available: int) -> str:
+    """The largest smaller size of one axis that would do; "" where there is none."""
+    for axis, size in reversed(given.items()):
+        fitting = [smaller for smaller in range(2, size) if available % (fixed // size * smaller) == 0]
+        if fitting:
+            return f"parallel.{axis}={fitting[-1]}"
+    return ""
 
 
 def mesh(devices: Sequence[jax.Device], axes: Axes) -> Mesh:
     """The devices by axis; along the inner ones lie those with the fastest links."""
     if sum(size > 1 for size in axes.sizes) > 1 and devices[0].platform == "tpu":
-        return Mesh(mesh_utils.create_device_mesh(axes.sizes, devices), AXES)
+        # A torus of 4 x 4 has no side of 2 devices, as an axis of the mesh may have.
+        placed = mesh_utils.create_device_mesh(axes.sizes, devices, allow_split_physical_axes=True)
+        return Mesh(placed, AXES)
     # Without a second axis the order does not matter, and other platforms number neighbours in order.
     return Mesh(np.asarray(devices).reshape(axes.sizes), AXES)
 

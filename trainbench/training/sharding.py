@@ -56,7 +56,7 @@ def rules() -> Rules:
 
 
 def _at_the_end(path: str) -> re.Pattern[str]:
-    return re.compile(rf"(^|/){path}$")
+    return re.compile(rf"(^|/)(?:{path})$")
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:

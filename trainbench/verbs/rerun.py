@@ -1,5 +1,6 @@
 """`python -m trainbench rerun`: run again what a result file describes, and compare."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ _FIX = f"{_COMMAND}RESULT [KEY=VALUE ...]"
 _OPTIONS = "RESULT, KEY=VALUE, --print, --threshold, --strict, --json, --markdown"
 _DIRECTORY_KEY = "hydra.run.dir"
 _VERB = ("forecast",)
+# Where the processes of the run were, and what it saved: neither is there again.
+_OF_THAT_TIME = re.compile(r"timeout_s|distributed\..*|checkpoint\.(dir|keep)")
+# Saves count only where they were timed.
+_UNTIMED = re.compile(r"timeout_s|distributed\..*|checkpoint\..*")
 
 HELP = """\
 python -m trainbench rerun RESULT [KEY=VALUE ...] [--print] [--threshold 2%] [--strict] [...]
@@ -78,7 +83,10 @@ def command(result: Result, changes: Sequence[str] = ()) -> list[str]:
     changed = [override.lstrip("+~").partition("=")[0] for override in changes]
     changed = ["price_per_hour" if key == "price" else key for key in changed]
     target = [f"target={result.forecast.target}"] if result.forecast else []
-    kept = [*target, *recompose.overrides(settled(result))]
+    leaves = settled(result)
+    left_out = _OF_THAT_TIME if leaves.get("checkpoint.timed") else _UNTIMED
+    leaves = {key: value for key, value in leaves.items() if not left_out.fullmatch(key)}
+    kept = [*target, *recompose.overrides(leaves)]
     return [*(override for override in kept if not _named(override, changed)), *changes]
 
 
@@ -118,6 +126,10 @@ def _tell(loaded: Loaded, overrides: Sequence[str]) -> None:
     changed = compare_environment.now(loaded.result, machine.software(), (host.cpu, host.cores))
     for line in changed or ["none in software and host"]:
         print(printable(f"difference: {line}"), file=sys.stderr)
+    before = loaded.result.hardware.process_count if loaded.result.hardware else 1
+    if before > 1:
+        more = "on as many, start what --print shows as it was started then"
+        print(f"difference: processes {before} → 1; {more}", file=sys.stderr)
 
 
 def _run(loaded: Loaded, overrides: Sequence[str], asked: compare.Output) -> int:

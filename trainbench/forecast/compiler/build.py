@@ -113,10 +113,11 @@ def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compile
     Each batch that is tried is a compilation. Where not even one sample fits, that is the build.
 
     Args:
-      tree: a composed configuration; the search begins at the default batch size.
+      tree: a composed configuration; the search begins at the default batch size, whatever is asked for.
       compile_: what builds; raises as `compiled` does.
     """
     builds: dict[int, Build] = {}
+    tree = {**tree, "global_batch_size": None}
 
     def probe(batch: int | None) -> Fit:
         build = compile_({**tree, "batch_size": "default" if batch is None else batch}, target)
@@ -133,6 +134,8 @@ def largest(tree: Mapping[str, Any], target: Target, compile_: Compile = compile
 
 def built(tree: Mapping[str, Any], target: Target, compile_: Compile = compiled) -> Build | Traced:
     """`compiled`, or for `batch_size=auto` the `largest`; `traced` where nothing compiles for the target."""
+    if tree["batch_size"] == batch_search.AUTO:
+        batch_search.check_one_batch_size(batch_search.AUTO, tree.get("global_batch_size"))
     why = not_compiled(target)
     if why is not None:
         return traced(tree, target, why)
