@@ -186,6 +186,23 @@ def value_or_default(
     return value(tree, key, either if not kind.accepts(tree[key]) else kind)
 
 
+def optional(tree: Mapping[str, Any], key: str, kind: Kind, label: str = "") -> Any:
+    """The value under `key`, which is of this kind, or None for null."""
+    return None if tree[key] is None else value(tree, key, kind, label)
+
+
+def own_section(tree: Mapping[str, Any], key: str, config_class: Any) -> Mapping[str, Any]:
+    """The mapping under `key`, which has just the fields of a dataclass.
+
+    Raises:
+      UserError: it has another key, or lacks one.
+    """
+    found, names = section(tree, key), [one.name for one in dataclasses.fields(config_class)]
+    known(found, names, key)
+    present(found, names, key)
+    return found
+
+
 def choice(found: Any, label: str, choices: Collection[str]) -> str:
     """The value, which is one of `choices`."""
     if found not in choices:

@@ -109,7 +109,7 @@ def _text(parts: Parts) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _of_program(text: str) -> Traffic | None:
-    """None for a text that is not understood, as a compiler may write next year: no result is lost for it."""
+    # No result is lost for a text that is not understood, as a compiler may write next year.
     try:
         return traffic(hlo.parse(text))
     except Exception:

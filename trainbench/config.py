@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainbench import checks, extras, models, shipped
+from trainbench.checkpoints import settings as checkpoint_settings
 from trainbench.checkpoints.settings import CheckpointConfig
 from trainbench.data import settings
 from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextData
-from trainbench.distributed.settings import AUTO, CLUSTERS, NONE, DistributedConfig
+from trainbench.distributed import settings as distributed_settings
+from trainbench.distributed.settings import DistributedConfig
 from trainbench.errors import UserError
+from trainbench.levers import registry as levers
 from trainbench.measure import trace
 from trainbench.shipped import GROUPS
-from trainbench.training import optimizer
+from trainbench.training import optimizer, parallel_settings
 from trainbench.training.optimizer import OptimizerConfig
-from trainbench.training.parallel_settings import AXES, BATCH_NORMS, REST, ParallelConfig
+from trainbench.training.parallel_settings import BATCH_NORMS, ParallelConfig
 from trainbench.training.precision import Precision
 from trainbench.training.step import THREEFRY
 from trainbench.training.task import Architecture
@@ -29,6 +32,7 @@ KEYS = (
     *("steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
     *("timeout_s", "distributed", "checkpoint"),
+    *levers.RESOLVED,
 )
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
@@ -62,7 +66,6 @@ KINDS = {
     **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds", "rotary_base"), checks.POSITIVE),
     **dict.fromkeys(("workers", "threads", "bad_records"), checks.WHOLE),
     **dict.fromkeys(("dir", "manual_dir", "tokenizer"), checks.PATH),
-    "process_id": checks.WHOLE,
 }
 
 
@@ -125,6 +128,7 @@ class Request:
       batch_norm: one of BATCH_NORMS.
       timeout_s: seconds without progress after which a run is given up; None: never; "default": chosen for
         several processes, never for one.
+      levers: what is asked of the levers that are resolved later, by key (trainbench/levers/).
     """
 
     model: ModelConfig
@@ -151,6 +155,7 @@ class Request:
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     timeout_s: float | Literal["default"] | None = "default"
+    levers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -176,19 +181,18 @@ def parse(tree: Mapping[str, Any]) -> Request:
         seed=checks.value(tree, "seed", checks.SEED),
         prng=_choice_or_default(tree, "prng", PRNGS),
         gradient_accumulation=checks.value(tree, "gradient_accumulation", checks.COUNT),
-        reproduce=_optional(tree, "reproduce", checks.TEXT),
-        price_per_hour=_optional(tree, "price_per_hour", checks.POSITIVE),
+        reproduce=checks.optional(tree, "reproduce", checks.TEXT),
+        price_per_hour=checks.optional(tree, "price_per_hour", checks.POSITIVE),
         extra_figures=_extra_figures(tree),
         trace=_trace(tree),
-        global_batch_size=_optional(tree, "global_batch_size", checks.COUNT),
+        global_batch_size=checks.optional(tree, "global_batch_size", checks.COUNT),
         remat=checks.choice(tree["remat"], "remat", REMATS),
         batch_norm=_choice_or_default(tree, "batch_norm", BATCH_NORMS),
-        parallel=_parallel(tree),
-        distributed=parse_distributed(tree),
-        checkpoint=_checkpoint(tree),
-        timeout_s="default"
-        if tree["timeout_s"] == "default"
-        else _optional(tree, "timeout_s", checks.POSITIVE),
+        parallel=parallel_settings.parse(tree),
+        distributed=distributed_settings.parse(tree),
+        checkpoint=checkpoint_settings.parse(tree),
+        timeout_s=_timeout(tree),
+        levers=levers.parse(tree),
     )
     _check_together(request)
     return request
@@ -203,61 +207,20 @@ def _check_one_batch_size(tree: Mapping[str, Any]) -> None:
         )
 
 
-def _optional(tree: Mapping[str, Any], key: str, kind: checks.Kind, label: str = "") -> Any:
-    """The value under `key`, or None for null."""
-    return None if tree[key] is None else checks.value(tree, key, kind, label)
+def _timeout(tree: Mapping[str, Any]) -> float | Literal["default"] | None:
+    if tree["timeout_s"] == "default":
+        return "default"
+    kind = dataclasses.replace(checks.POSITIVE, text=f"{checks.POSITIVE.text}, null or default")
+    seconds: float | None = checks.optional(tree, "timeout_s", kind)
+    return seconds
 
 
 def _extra_figures(tree: Mapping[str, Any]) -> str | None:
     section = checks.section(tree, "reference")
     checks.known(section, ["extra"], "reference")
     checks.present(section, ["extra"], "reference")
-    extra: str | None = _optional(section, "extra", checks.PATH, "reference.extra")
+    extra: str | None = checks.optional(section, "extra", checks.PATH, "reference.extra")
     return extra
-
-
-def _parallel(tree: Mapping[str, Any]) -> ParallelConfig:
-    section, shipped_content = shipped.named(tree, "parallel")
-    shipped.check_unchanged("parallel", section, shipped_content, free=AXES)
-    return ParallelConfig(name=section["name"], **{axis: _axis(section, axis) for axis in AXES})
-
-
-def _axis(section: Mapping[str, Any], axis: str) -> int | None:
-    """Devices along an axis of the mesh; None for the rest."""
-    kind = dataclasses.replace(checks.COUNT, text=f"{checks.COUNT.text}, or {REST}")
-    return None if section[axis] == REST else checks.value(section, axis, kind, f"parallel.{axis}")
-
-
-def parse_distributed(tree: Mapping[str, Any]) -> DistributedConfig:
-    """The `distributed` section of a composed configuration.
-
-    Raises:
-      UserError: a value is of the wrong type, unknown, or lacks another.
-    """
-    section = checks.section(tree, "distributed")
-    fields = [one.name for one in dataclasses.fields(DistributedConfig)]
-    checks.known(section, fields, "distributed")
-    checks.present(section, fields, "distributed")
-    return DistributedConfig(
-        cluster=checks.choice(section["cluster"], "distributed.cluster", (AUTO, NONE, *CLUSTERS)),
-        coordinator=_optional(section, "coordinator", checks.ADDRESS, "distributed.coordinator"),
-        num_processes=_optional(section, "num_processes", checks.COUNT, "distributed.num_processes"),
-        process_id=_optional(section, "process_id", checks.WHOLE, "distributed.process_id"),
-    )
-
-
-def _checkpoint(tree: Mapping[str, Any]) -> CheckpointConfig:
-    section = checks.section(tree, "checkpoint")
-    fields = [one.name for one in dataclasses.fields(CheckpointConfig)]
-    checks.known(section, fields, "checkpoint")
-    checks.present(section, fields, "checkpoint")
-    asked = section["dir"]
-    return CheckpointConfig(
-        every=_optional(section, "every", checks.COUNT, "checkpoint.every"),
-        dir=None if asked == "default" else checks.value(section, "dir", checks.PATH, "checkpoint.dir"),
-        keep=checks.value(section, "keep", checks.COUNT, "checkpoint.keep"),
-        timed=checks.value(section, "timed", checks.FLAG, "checkpoint.timed"),
-    )
 
 
 def _model(tree: Mapping[str, Any]) -> ModelConfig:

@@ -9,12 +9,22 @@ T = TypeVar("T")
 POLL_S = 0.2
 
 
-def interruptible(work: Callable[[], T]) -> T:
+def _nothing(alive: Callable[[], bool]) -> None:
+    del alive
+
+
+def interruptible(
+    work: Callable[[], T], meanwhile: Callable[[Callable[[], bool]], None] = _nothing, poll_s: float = POLL_S
+) -> T:
     """The result of `work`, run in a thread so that KeyboardInterrupt reaches the caller at once.
 
     Python delivers signals between bytecodes of the main thread, so a compilation of minutes in native code
     would hold Ctrl-C back until it ends. After an interrupt the thread is abandoned: the process has to be
     ended with `os._exit`, which the command line does.
+
+    Args:
+      meanwhile: called every `poll_s` seconds with what tells whether the work still goes on; what it raises
+        leaves the work behind.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -28,7 +38,8 @@ def interruptible(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=target, name="work", daemon=True)
     thread.start()
     while thread.is_alive():
-        thread.join(POLL_S)
+        thread.join(poll_s)
+        meanwhile(thread.is_alive)
     if failure:
         raise failure[0]
     return outcome[0]

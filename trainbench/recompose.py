@@ -38,7 +38,7 @@ def overrides(leaves: Mapping[str, Any]) -> list[str]:
     Raises:
       UserError: a leaf that the shipped configurations don't have.
     """
-    # Results from before there was a group were run as its default is now.
+    # Results from before there was a group were run as its default is now; `migrate` says what was not.
     known = [group for group in shipped.GROUPS if any(key.startswith(f"{group}.") for key in leaves)]
     groups = [f"{group}={_choice(group, leaves)}" for group in known]
     composed = dict(flattened(compose(groups)))

@@ -98,7 +98,10 @@ def test_what_is_read_equals_what_a_second_migration_reads():
 @pytest.mark.parametrize(("model", "norm"), [("resnet50", "synchronised"), ("vit_b16", None)])
 def test_earlier_runs_on_several_devices_were_data_parallel_with_synchronised_statistics(model, norm):
     content = {"schema_version": 3, "hardware": {"device_count": 8}, "workload": {"model": model}}
-    split = migrate.to_present(content)["parallel"]
+    content["config"] = {"seed": 0}
+    present = migrate.to_present(content)
+    assert present["config"].get("batch_norm") == norm, "so that a rerun has them too"
+    split = present["parallel"]
     assert split == {"data": 8, "fsdp": 1, "tensor": 1, "batch_norm": norm}
     record.Parallel.model_validate(split)
     assert "parallel" not in migrate.to_present(content | {"hardware": {"device_count": 1}})

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainbench import config
-from trainbench.distributed import native, surroundings
+from trainbench.distributed import native, settings, surroundings
 from trainbench.distributed.members import Members
 from trainbench.distributed.native import Native
 from trainbench.distributed.settings import DistributedConfig
@@ -55,7 +54,7 @@ def check_typed(tree: Mapping[str, Any], overrides: Sequence[str]) -> None:
     Raises:
       UserError: some of it stands in a file, which is read when the processes have met, or have not.
     """
-    composed, typed = config.parse_distributed(tree), _asked(overrides)
+    composed, typed = settings.parse(tree), _asked(overrides)
     missed = [
         f"distributed.{key}={value}"
         for key, value in composed.__dict__.items()
@@ -109,7 +108,7 @@ def _asked(overrides: Sequence[str]) -> DistributedConfig:
     defaults = DistributedConfig().__dict__
     # A key that there is none of is complained of later, with all others.
     known = {key: value for key, value in given.items() if key in defaults}
-    return config.parse_distributed({"distributed": defaults | known})
+    return settings.parse({"distributed": defaults | known})
 
 
 def _limit_s(overrides: Sequence[str]) -> int:

@@ -1,6 +1,5 @@
 """Work that other processes can hold up for ever, in a thread that can be left behind."""
 
-import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -9,6 +8,7 @@ import jax
 from trainbench.distributed.members import Said
 from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.watchdog import Told
+from trainbench.interruptible import interruptible
 
 T = TypeVar("T")
 
@@ -36,34 +36,20 @@ def supervised(work: Callable[[], T], watchdog: Watch, pulse: Pulse) -> T:
       Told: another process ended the run, or is lost.
       KeyboardInterrupt: this process was asked to stop.
     """
-    outcome: list[T] = []
-    failure: list[BaseException] = []
 
-    def target() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=target, name="work", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_S)
+    def look(alive: Callable[[], bool]) -> None:
         found = watchdog.check()
-        if found is not None and thread.is_alive():
+        if found is not None and alive():
             raise Told(found)
         waiting = pulse.training or pulse.granted
-        if thread.is_alive() and (pulse.wishes > 1 or (pulse.wishes and not waiting)):
+        if alive() and (pulse.wishes > 1 or (pulse.wishes and not waiting)):
             raise KeyboardInterrupt
-    if failure:
-        raise _cause(failure[0], watchdog)
-    return outcome[0]
 
-
-def _cause(error: BaseException, watchdog: Watch) -> BaseException:
-    """What is behind an error of the work: where the runtime fails, often the loss of another process."""
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        found = watchdog.lost_now()
-        if found is not None:
-            return Told(found)
-    return error
+    try:
+        return interruptible(work, look, POLL_S)
+    except jax.errors.JaxRuntimeError:
+        # Where the runtime fails, the loss of another process is often behind it.
+        lost = watchdog.lost_now()
+        if lost is None:
+            raise
+        raise Told(lost) from None

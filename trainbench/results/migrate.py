@@ -43,12 +43,17 @@ def _one_global_program(content: Content) -> Content:
     if not isinstance(hardware, dict) or not isinstance(work, dict) or hardware.get("device_count", 1) < 2:
         return content
     normalises = str(work.get("model", "")).startswith("resnet")
-    split = {"data": hardware["device_count"], "fsdp": 1, "tensor": 1}
-    return content | {"parallel": split | {"batch_norm": "synchronised" if normalises else None}}
+    norm = "synchronised" if normalises else None
+    split = {"data": hardware["device_count"], "fsdp": 1, "tensor": 1, "batch_norm": norm}
+    config = content.get("config")
+    if norm and isinstance(config, dict):
+        content = content | {"config": config | {"batch_norm": norm}}
+    return content | {"parallel": split}
 
 
 MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {
     1: _one_micro_batch,
     2: _nothing_to_add,
     3: _one_global_program,
+    4: _nothing_to_add,
 }

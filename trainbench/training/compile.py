@@ -4,6 +4,7 @@ Tracing, lowering and compiling are timed apart. The executable raises on a shap
 instead of compiling again.
 """
 
+import functools
 import os
 import time
 import warnings
@@ -45,6 +46,11 @@ class Executable:
 
     def text(self) -> str:
         """The program as XLA compiled it."""
+        return self._text
+
+    @functools.cached_property
+    def _text(self) -> str:
+        # A large program takes seconds to be written out.
         return self.call.as_text() or ""
 
 

@@ -1,7 +1,11 @@
 """What a user may ask of the device mesh."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from trainbench import checks, shipped
 
 # From the outermost to the innermost: neighbours in the mesh, which have the fastest links, share a layer.
 AXES = ("data", "fsdp", "tensor")
@@ -27,3 +31,20 @@ class ParallelConfig:
     data: int | None = None
     fsdp: int | None = 1
     tensor: int | None = 1
+
+
+def parse(tree: Mapping[str, Any]) -> ParallelConfig:
+    """The `parallel` section of a composed configuration.
+
+    Raises:
+      UserError: a value is of the wrong type or unknown.
+    """
+    section, content = shipped.named(tree, "parallel")
+    shipped.check_unchanged("parallel", section, content, free=AXES)
+    return ParallelConfig(name=section["name"], **{axis: _size(section, axis) for axis in AXES})
+
+
+def _size(section: Mapping[str, Any], axis: str) -> int | None:
+    """Devices along an axis of the mesh; None for the rest."""
+    kind = dataclasses.replace(checks.COUNT, text=f"{checks.COUNT.text}, or {REST}")
+    return None if section[axis] == REST else checks.value(section, axis, kind, f"parallel.{axis}")

@@ -77,6 +77,8 @@ def accumulate(gradients_of: GradientFunction, micro_batches: int) -> GradientFu
 
     Gradients add up in their own dtype, the parameters', as PyTorch's do: in float32 also where the
     arithmetic is bfloat16, whose 8 significant bits would lose most of a small gradient added to a large sum.
+    Over devices that sum is reduced as the compiler sees fit: XLA for GPUs casts it to bfloat16 for the way
+    (docs/communication.md).
 
     A gradient enters its sum unscaled: XLA for GPU and TPU (while-loop-all-reduce-code-motion) then takes its
     reduction over devices out of the loop, one for each optimizer step. Programs compiled for TPU v5e (libtpu
