@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
-from trainbench.levers.registry import LEVERS
 from trainbench.report import facts
 from trainbench.report.checkpoints import checkpoints
 from trainbench.report.comparisons import published, reproduction
@@ -145,7 +144,7 @@ def _levers(result: Result) -> list[str]:
     unlike = [
         f"{key} {lever.value}"
         for key, lever in result.levers.items()
-        if key not in _TOLD_ELSEWHERE and key in LEVERS and lever.value != LEVERS[key].plain
+        if key not in _TOLD_ELSEWHERE and lever.proof is not None
     ]
     return [labelled("levers", " · ".join(unlike))] if unlike else []
 
