@@ -60,7 +60,8 @@ def ask(overrides: Sequence[str]) -> Possible:
     """
     process = child.start(overrides, subprocess.PIPE, module="trainbench.tuning.possible")
     assert process.stdout is not None
-    text = process.stdout.read()
+    with process.stdout:
+        text = process.stdout.read()
     code = child.wait(process)
     if code != ExitCode.OK:
         raise Refused(code)

@@ -83,7 +83,8 @@ class Runner:
         Raises:
           KeyboardInterrupt: the user stopped it.
         """
-        trial = self.run(point, "trials")
+        refused = self._refused(point)
+        trial = Trial(point, 0.0, None, refused) if refused else self.run(point, "trials")
         self.done.append(trial)
         return trial
 
@@ -94,10 +95,6 @@ class Runner:
           KeyboardInterrupt: the user stopped it.
         """
         overrides = self.overrides(point)
-        try:
-            config.parse(recompose.compose(overrides))
-        except UserError as error:
-            return Trial(point, 0.0, None, error.problem)
         there = _Folder(self.base, self.keys, self.directory / folder, None, here=True, goes_on=False)
         outcome = sweep.run_point(there, overrides)
         home = there.home(overrides)
@@ -109,6 +106,14 @@ class Runner:
         file = home / store.RESULT_FILE
         loaded = Loaded(file, outcome.result) if outcome.result else None
         return Trial(point, seconds, loaded, _problem(outcome))
+
+    def _refused(self, point: Point) -> str:
+        """Why no run would take this combination; empty where one would."""
+        try:
+            config.parse(recompose.compose(self.overrides(point)))
+        except UserError as error:
+            return error.problem
+        return ""
 
 
 def _problem(outcome: Outcome) -> str:
