@@ -4,7 +4,6 @@
 not finite) still tells everything it got to know.
 """
 
-import dataclasses
 import functools
 import tempfile
 from collections.abc import Mapping
@@ -26,10 +25,9 @@ from trainbench.data.source import RealData, Source
 from trainbench.data.spec import Share
 from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.team import Alone, Team, any_of
-from trainbench.hardware import machine, presets
+from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
-from trainbench.levers import registry
-from trainbench.levers.lever import Program, Situation
+from trainbench.levers import evidence
 from trainbench.levers.registry import Use
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
@@ -177,7 +175,8 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
-    parts.levers = proven_levers(config, placed, devices, executable, progress)
+    again = functools.partial(placed.without_flags, progress.phase)
+    parts.levers = evidence.proven(config, placed.state, devices, executable.text, again)
 
     return work, Trainer(
         config=config,
@@ -197,34 +196,6 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         pulse=parts.pulse,
         checkpoints=parts.checkpoints,
     )
-
-
-def proven_levers(
-    config: RunConfig,
-    placed: placement.PlacedStep,
-    devices: Devices,
-    executable: aot.Executable,
-    progress: ProgressLine,
-) -> dict[str, Use]:
-    """Each lever that applies, with what shows it in the compiled step.
-
-    Raises:
-      NotProven: one did not take place.
-    """
-    uses = registry.uses(config.levers, config.chosen_levers, config.request)
-    if not registry.needs_proof(uses):
-        return uses
-    situation = Situation(config.request, devices.platform, devices.compute_capability, config.axes)
-    again = functools.partial(without_flags, placed, progress)
-    return registry.proven(uses, Program(executable.text(), placed.state, situation, again))
-
-
-def without_flags(placed: placement.PlacedStep, progress: ProgressLine) -> str:
-    """The step as XLA compiles it without the preset of `compiler_flags`."""
-    progress.phase("compiling once more without compiler_flags, to see what they change")
-    own = presets.without(placed.config.compiler_options, placed.config.levers.compiler_flags)
-    plain = dataclasses.replace(placed.config, compiler_options=own)
-    return dataclasses.replace(placed, config=plain).compile(progress.phase).text()
 
 
 def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:

@@ -131,7 +131,7 @@ def _what_ran(result: Result) -> list[str]:
     return [
         labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
         labelled("on", " · ".join([*devices, *split(result), batch, *steps])),
-        *_levers(result),
+        *levers(result),
     ]
 
 
@@ -139,7 +139,7 @@ def _what_ran(result: Result) -> list[str]:
 _TOLD_ELSEWHERE = ("gradient_accumulation",)
 
 
-def _levers(result: Result) -> list[str]:
+def levers(result: Result) -> list[str]:
     """How the step was computed, as far as it is not the plain way."""
     unlike = [
         f"{key} {lever.value}"
