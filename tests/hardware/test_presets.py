@@ -43,6 +43,8 @@ def test_what_the_user_sets_wins_and_is_told():
     assert "xla_gpu_enable_pipelined_all_gather" not in kept
     assert kept["xla_gpu_enable_latency_hiding_scheduler"] == "True"
     assert left_out == "without xla_gpu_enable_pipelined_all_gather is set in the environment"
+    bare = {"XLA_FLAGS": "--xla_gpu_enable_pipelined_all_gather --xla_dump_to=x"}
+    assert presets.options("overlap", bare, anything)[0] == kept
     # Another flag whose name begins alike is not this one.
     assert presets.options("latency_hiding", {"XLA_FLAGS": "--xla_gpu_enable_latency=1"}, anything)[1] == ""
 

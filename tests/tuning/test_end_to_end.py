@@ -8,7 +8,7 @@ def test_a_real_session_ends_with_a_table_and_a_configuration_that_runs(tmp_path
     monkeypatch.chdir(tmp_path)
     common = ["model=vit_tiny", "model.architecture.depth=1", "precision=fp32", "steps=6", "warmup=1"]
     code = cli.main(
-        ["tune", *common, "batch_size=4", "levers=remat,steps_per_call", "minutes=4", "--dir", "there"]
+        ["tune", *common, "batch_size=4", "levers=remat,steps_per_call", "minutes=2.5", "--dir", "there"]
     )
     printed = capsys.readouterr().out
     assert code == 0

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from filelock import FileLock
 
 from tests.tuning.fakes import POSSIBLE, Machine
 from trainbench import cli
@@ -165,9 +166,18 @@ def test_combinations_that_no_run_would_take_are_not_run(tuned):
         (["model=vit"], ""),
     ],
 )
-def test_mistakes_are_one_screen_and_run_nothing(tuned, arguments, problem):
+def test_mistakes_are_one_screen_run_nothing_and_leave_nothing(tuned, tmp_path, arguments, problem):
     machine = Machine(statuses={1: "oom"})
     code, _, said = tuned(machine, *arguments)
     assert code == (2 if problem else 3)
     assert problem in said
     assert len(machine.asked) == (0 if problem else 1)
+    assert (tmp_path / "there").exists() == (not problem)
+
+
+def test_two_sessions_do_not_share_a_directory(tuned, tmp_path):
+    (tmp_path / "there").mkdir()
+    with FileLock(tmp_path / "there" / folder.LOCK):
+        code, _, said = tuned(Machine(), "batch_size=8")
+    assert code == 2
+    assert "another tune is writing into there" in said

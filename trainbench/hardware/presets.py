@@ -5,6 +5,7 @@ our programs alone, and yield to what the user sets in the environment.
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -62,7 +63,7 @@ def options(
         return {}, ""
     flags = presets()[name].flags
     given = " ".join(environment.get(variable, "") for variable in ENVIRONMENT)
-    users = [flag for flag in flags if f"{flag}=" in given]
+    users = [flag for flag in flags if re.search(rf"--{flag}(=|\s|$)", given)]
     unknown = [flag for flag in flags if flag not in users and not accepts({flag: flags[flag]})]
     kept = {flag: value for flag, value in flags.items() if flag not in (*users, *unknown)}
     lost = [

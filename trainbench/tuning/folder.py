@@ -12,6 +12,7 @@ from trainbench.errors import UserError
 from trainbench.processes.alone import alone
 from trainbench.results import store
 from trainbench.tuning.session import Asked
+from trainbench.tuning.trials import TRIALS
 
 NOTE = "tune.json"
 LOCK = ".tune.lock"
@@ -40,14 +41,22 @@ def choose(asked: Asked, named: Path | None) -> Path:
 
 @contextmanager
 def held(directory: Path, asked: Asked) -> Iterator[None]:
-    """The directory belongs to this session in here, which is finished if it comes to its end.
+    """The directory belongs to this session in here; it is gone again if the session never came to a trial.
 
     Raises:
       UserError: another session is writing into it, or it cannot be written to.
     """
-    with alone(directory, LOCK, what="another tune", option="--dir DIR"):
-        _note(directory, asked, finished=False)
-        yield
+    mine = False
+    try:
+        with alone(directory, LOCK, what="another tune", option="--dir DIR"):
+            mine = True
+            _note(directory, asked, finished=False)
+            yield
+    finally:
+        if mine and not (directory / TRIALS).exists():
+            for name in (NOTE, LOCK):
+                (directory / name).unlink(missing_ok=True)
+            store.remove_empty(directory)
 
 
 def finish(directory: Path, asked: Asked) -> None:

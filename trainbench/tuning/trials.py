@@ -14,6 +14,9 @@ from trainbench.results.collect import Loaded
 from trainbench.results.compare_metrics import SPEED
 from trainbench.tuning.space import DEFAULT, Point
 
+# The folder of the search's trials.
+TRIALS = "trials"
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -84,7 +87,7 @@ class Runner:
           KeyboardInterrupt: the user stopped it.
         """
         refused = self._refused(point)
-        trial = Trial(point, 0.0, None, refused) if refused else self.run(point, "trials")
+        trial = Trial(point, 0.0, None, refused) if refused else self.run(point, TRIALS)
         self.done.append(trial)
         return trial
 

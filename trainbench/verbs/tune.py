@@ -59,9 +59,11 @@ def show(arguments: list[str]) -> int:
 
     # Imported late: Hydra and JAX take seconds, and a wrong option should be answered at once.
     from trainbench import config, recompose
+    from trainbench.distributed import start
     from trainbench.tuning import arguments as typed
     from trainbench.tuning import folder, search
 
+    start.check_alone("tune", options.overrides)
     asked = typed.read(options.overrides, options.seed, table_only=options.table_only)
     if not asked.table_only:
         search.optimizer()
