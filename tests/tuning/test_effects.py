@@ -29,6 +29,21 @@ def test_a_gain_that_is_measured_in_turn_is_proven_and_a_loss_is_none():
     assert effects.winner([], found[1:]) is None
 
 
+def test_of_two_that_are_as_fast_the_plainer_is_the_best():
+    both = (*FAST, *BATCH)
+    done = [
+        {
+            (): trial((), 0.1, seed=10 * turn),
+            both: trial(both, 0.0795, seed=10 * turn + 1),
+            FAST: trial(FAST, 0.08, seed=10 * turn + 2),
+        }
+        for turn in range(6)
+    ]
+    found = effects.of_rounds([both, FAST], done, [])
+    assert found[0].speed.ratio > found[1].speed.ratio
+    assert effects.winner(found, []) is found[1]
+
+
 def test_what_the_search_alone_has_seen_is_no_proof():
     trials = [trial((), 0.1), trial(FAST, 0.05, seed=1)]
     (found,) = effects.of_rounds([FAST], [], trials)

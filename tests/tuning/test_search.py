@@ -7,7 +7,7 @@ from tests.tuning.fakes import SPACE
 from tests.tuning.trials import trial
 from trainbench.errors import UserError
 from trainbench.tuning import search
-from trainbench.tuning.search import best, neighbours
+from trainbench.tuning.search import finalists, neighbours
 
 GAINS = {"batch_size": {16: 1.1}, "remat": {"dots": 0.7, "full": 0.5}, "steps_per_call": {10: 1.3}}
 
@@ -48,7 +48,7 @@ def test_the_default_and_each_neighbour_come_first_and_no_point_twice():
 
 def test_the_best_combination_is_found_in_half_of_the_trials_that_there_are():
     found = search.search(SPACE, Bench(), affordable(SPACE.size // 2), seed=0)
-    best_one = dict(best(found, 1)[0])
+    best_one = dict(finalists(found)[0])
     assert (best_one["batch_size"], best_one["steps_per_call"]) == (16, 10)
     assert "remat" not in best_one
 
@@ -65,8 +65,8 @@ def test_what_cannot_be_had_does_not_end_the_search():
 
     found = search.search(SPACE, Bench(impossible), affordable(30), seed=1)
     assert len(found) == 30
-    assert dict(best(found, 1)[0])["steps_per_call"] == 10
-    assert all(not impossible(point) for point in best(found, 99))
+    assert dict(finalists(found)[0])["steps_per_call"] == 10
+    assert all(not impossible(point) for point in finalists(found))
 
 
 def test_the_same_seed_proposes_the_same_again_and_another_does_not():
@@ -96,10 +96,16 @@ def test_without_a_search_only_the_neighbours_are_measured():
     assert len(neighbours(SPACE, bench, affordable(3))) == 3
 
 
-def test_only_points_that_are_faster_than_the_default_are_best():
+def test_only_points_that_are_faster_than_the_default_are_measured_again():
     found = [trial((), 0.1), trial((("a", 1),), 0.2), trial((("a", 2),), 0.09), trial((("a", 3),), 0.08)]
-    assert best(found, 2) == [(("a", 3),), (("a", 2),)]
-    assert best(found[:2], 2) == []
+    assert finalists(found) == [(("a", 3),), (("a", 2),)]
+    assert finalists(found[:2]) == []
+
+
+def test_beside_the_fastest_the_plainest_of_those_nearly_as_fast_is_measured_again():
+    fastest, second, plain = (("a", 1), ("b", 1), ("c", 1)), (("a", 1), ("b", 1)), (("a", 1),)
+    found = [trial(()), trial(plain, 0.0810), trial(fastest, 0.08), trial(second, 0.0805)]
+    assert finalists(found) == [fastest, plain]
 
 
 def test_without_optuna_the_screen_says_how_to_install_it(monkeypatch):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from trainbench.results import compare
 from trainbench.results.compare import Compared, Judged
+from trainbench.results.compare_metrics import THRESHOLD
 from trainbench.results.compare_pairs import Pair, Side
 from trainbench.tuning.rounds import Round
-from trainbench.tuning.space import BATCH, Point, unusual
+from trainbench.tuning.space import BATCH, Point, effort, unusual
 from trainbench.tuning.trials import Trial
 
 
@@ -85,11 +86,16 @@ def of_rounds(points: Sequence[Point], rounds: Sequence[Round], trials: Sequence
 
 
 def winner(finalists: Sequence[Effect], table: Sequence[Effect]) -> Effect | None:
-    """The fastest that is proven to be faster than the default, of the finalists if any is; None: none is."""
+    """The best that is proven to be faster than the default, of the finalists if any is; None: none is.
+
+    Of those that are as fast as the fastest to within the threshold, the plainest.
+    """
     for effects in (finalists, table):
-        proven = [effect for effect in effects if effect.proven]
+        proven = {effect.point: effect.speed.ratio or 0.0 for effect in effects if effect.proven}
         if proven:
-            return max(proven, key=lambda effect: effect.speed.ratio or 0.0)
+            near = [point for point in proven if proven[point] * (1 + THRESHOLD) >= max(proven.values())]
+            chosen = min(near, key=lambda point: (effort(point), -proven[point]))
+            return next(effect for effect in effects if effect.point == chosen)
     return None
 
 

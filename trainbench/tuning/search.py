@@ -11,13 +11,16 @@ from types import ModuleType
 
 from trainbench import extras
 from trainbench.errors import UserError
-from trainbench.tuning.space import Point, Space
+from trainbench.results.compare_metrics import THRESHOLD
+from trainbench.tuning.space import Point, Space, effort
 from trainbench.tuning.trials import Trial
 
 # Proposals in a row that are known already, after which the optimizer has nothing new to propose.
 PATIENCE = 50
 # Proposals at random, beside the first ones, before the estimator takes over.
 RANDOM_TRIALS = 4
+# Of the search, these are measured again in turn with the default, before one is called faster.
+FINALISTS = 2
 
 
 def optimizer() -> ModuleType:
@@ -95,9 +98,17 @@ def expected_s(trials: list[Trial]) -> float:
     return sum(took) / len(took) if took else 0.0
 
 
-def best(trials: list[Trial], count: int) -> list[Point]:
-    """The fastest points, at most `count`, that are faster than the default, the first of the trials."""
+def finalists(trials: list[Trial]) -> list[Point]:
+    """The fastest point, and beside it the plainest that is nearly as fast, or else the second fastest.
+
+    Of points that are slower than the default, the first of the trials, there are none.
+    """
     default = trials[0].rate
     rates = {trial.point: rate for trial in trials if (rate := trial.rate) is not None and trial.point}
     faster = [point for point, rate in rates.items() if default is None or rate > default]
-    return sorted(faster, key=rates.__getitem__, reverse=True)[:count]
+    if not faster:
+        return []
+    in_order = sorted(faster, key=rates.__getitem__, reverse=True)
+    near = [point for point in in_order if rates[point] * (1 + THRESHOLD) >= rates[in_order[0]]]
+    plainest = min(near, key=effort)
+    return list(dict.fromkeys((in_order[0], plainest, *in_order)))[:FINALISTS]

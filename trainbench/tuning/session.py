@@ -11,12 +11,9 @@ from trainbench.tuning.budget import Budget
 from trainbench.tuning.effects import Effect
 from trainbench.tuning.possible import Possible
 from trainbench.tuning.rounds import Round
-from trainbench.tuning.search import best, neighbours, search
+from trainbench.tuning.search import FINALISTS, finalists, neighbours, search
 from trainbench.tuning.space import BATCH, Point, Space, build, label
 from trainbench.tuning.trials import Runner, Trial
-
-# Of the search, these are measured again in turn with the default, before one is called faster.
-FINALISTS = 2
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,7 @@ def run(asked: Asked, space: Space, runner: Runner) -> Found:
       Broken: the default configuration does not run.
       KeyboardInterrupt: stopped before the default was measured.
     """
-    finalists = 0 if asked.table_only else FINALISTS
-    budget = Budget(60 * asked.minutes, runner, len(space.singles), finalists)
+    budget = Budget(60 * asked.minutes, runner, len(space.singles), 0 if asked.table_only else FINALISTS)
     default = runner.try_out(())
     if default.problem:
         raise Broken(default)
@@ -130,11 +126,11 @@ def _try_out(point: Point, runner: Runner, budget: Budget) -> Trial:
 
 def _rounds(asked: Asked, space: Space, runner: Runner, budget: Budget) -> list[Round]:
     """Rounds of all that is worth it and fits: the table's rows beside the finalists, or these alone."""
-    finalists, singles = _rows(asked, space, runner.done)
-    everything = list(dict.fromkeys((*finalists, *singles)))
+    fastest, singles = _rows(asked, space, runner.done)
+    everything = list(dict.fromkeys((*fastest, *singles)))
     points, count = everything, budget.rounds_of(everything)
-    if finalists and count < rounds.LEAST:
-        points, count = finalists, budget.rounds_of(finalists)
+    if fastest and count < rounds.LEAST:
+        points, count = fastest, budget.rounds_of(fastest)
         _say("there is no time to measure each lever alone in turn; tune --table-only does no more than that")
     if not points:
         return []
@@ -150,16 +146,16 @@ def _rounds(asked: Asked, space: Space, runner: Runner, budget: Budget) -> list[
 
 def _rows(asked: Asked, space: Space, trials: Sequence[Trial]) -> tuple[list[Point], list[Point]]:
     """The finalists, and the points with one difference from the default, as far as they have a rate."""
-    finalists = [] if asked.table_only else best(list(trials), FINALISTS)
+    chosen = [] if asked.table_only else finalists(list(trials))
     good = {trial.point for trial in trials if not trial.problem}
-    return finalists, [point for point in space.singles if point in good]
+    return chosen, [point for point in space.singles if point in good]
 
 
 def _found(
     asked: Asked, space: Space, trials: Sequence[Trial], turns: Sequence[Round], interrupted: bool
 ) -> Found:
-    finalists, _ = _rows(asked, space, trials)
-    chosen = effects.of_rounds(finalists, turns, trials)
+    fastest, _ = _rows(asked, space, trials)
+    chosen = effects.of_rounds(fastest, turns, trials)
     table = effects.of_rounds(space.singles, turns, trials)
     refused = space.refused | {one.point: one.problem for one in table if one.compared is None}
     measured = tuple(one for one in table if one.compared is not None)

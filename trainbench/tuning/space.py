@@ -77,6 +77,11 @@ def unusual(point: Point) -> list[str]:
     return [key for key, _ in point if key in LEVERS and getattr(LEVERS[key], "unusual", False)]
 
 
+def effort(point: Point) -> int:
+    """How far a point is from the default: its differences, those that change what is computed twice."""
+    return len(point) + len(unusual(point))
+
+
 def build(
     possible: Possible,
     fixed: Sequence[str],

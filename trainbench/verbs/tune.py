@@ -33,7 +33,7 @@ its own.
   --markdown FILE    the tables once more, with machine, versions and command
 
 First the default runs, then each lever's other values alone, then Optuna's tree-structured Parzen estimator
-proposes combinations. The fastest two and, if there is time, each lever alone are then measured again in turn
+proposes combinations. The two best and, if there is time, each lever alone are then measured again in turn
 with the default, round after round; only what is significant then, and more than 2 %, is called faster. The
 best is written to DIR/tuned/best.yaml, to be run with --config-dir DIR +tuned=best. The same command goes on
 where it was stopped; `report DIR` shows all trials. precision is never varied: it is what you ask for.
