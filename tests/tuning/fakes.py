@@ -3,7 +3,7 @@
 import types
 
 from tests.results import examples
-from tests.results.comparing import timed
+from tests.results.comparing import changed, timed
 from tests.sweeping import CODES, value
 from trainbench.errors import ExitCode
 from trainbench.processes.child import Outcome
@@ -38,14 +38,16 @@ class Machine:
       statuses: how a run with an override ends, if not well; an exception is raised. A number as its key
         counts the runs, from 1.
       drift: share by which each run is slower than the one before.
+      restless: the runs, from 1, whose step time never became steady.
     """
 
-    def __init__(self, speeds=(), statuses=(), cost_s=10.0, noise=0.002, drift=0.0):
+    def __init__(self, speeds=(), statuses=(), cost_s=10.0, noise=0.002, drift=0.0, restless=()):
         self.speeds = dict(speeds)
         self.statuses = dict(statuses)
         self.cost_s = cost_s
         self.noise = noise
         self.drift = drift
+        self.restless = restless
         self.asked = []
         self.now_s = 0.0
 
@@ -81,7 +83,8 @@ class Machine:
             for key in POSSIBLE.choices
             if value(arguments, key)
         }
-        return timed(
+        steady = count not in self.restless
+        result = timed(
             step_s,
             seed=count,
             name=f"run-{count}",
@@ -90,6 +93,7 @@ class Machine:
             levers=levers,
             compile={"cache": "hit"},
         )
+        return changed(result, timing={"steady": steady, "steady_reason": "as it was told to"})
 
     def labels(self, keys=("batch_size", *POSSIBLE.choices)):
         """What varied in each run, in order."""

@@ -43,7 +43,7 @@ def test_the_best_combination_is_proven_in_turn_and_written_to_be_reused(tuned, 
     assert "override /model: vit_tiny" in text
     assert "override /measure" not in text
     assert "trial 2, 19 min 50 s left" in said
-    assert "round 1 of 10" in said
+    assert "round 1 of at most 10, " in said
 
 
 def test_each_levers_own_effect_is_a_table_here_and_in_files(tuned, tmp_path):
@@ -67,6 +67,12 @@ def test_noise_alone_wins_nothing(tuned):
     code, printed, _ = tuned(Machine(noise=0.01), "batch_size=8", "minutes=20")
     assert code == 0
     assert "best: the default; nothing is proven to be faster" in printed
+
+
+def test_runs_that_were_not_steady_are_counted(tuned):
+    _, printed, _ = tuned(Machine(restless=(1, 2, 5, 6)), "--table-only", "minutes=4")
+    # The first four are trials, which nothing rests on once there are rounds.
+    assert "4 trials, 4 with a rate; 2 of the 20 runs behind the ratios were not steady" in printed
 
 
 def test_a_machine_that_slows_down_all_the_time_favours_nothing(tuned):

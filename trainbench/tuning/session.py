@@ -132,13 +132,13 @@ def _rounds(asked: Asked, space: Space, runner: Runner, budget: Budget) -> list[
     if fastest and count < rounds.LEAST:
         points, count = fastest, budget.rounds_of(fastest)
         _say("there is no time to measure each lever alone in turn; tune --table-only does no more than that")
-    if not points:
+    if not points or count == 0:
         return []
 
     def goes_on(turn: int, last_s: float) -> bool:
-        if turn > count or (turn > 1 and budget.left_s < last_s):
+        if turn > rounds.MOST or budget.left_s < last_s:
             return False
-        _say(f"round {turn} of {count}, {duration(budget.left_s)} left")
+        _say(f"round {turn} of at most {rounds.MOST}, {duration(budget.left_s)} left")
         return True
 
     return rounds.run(points, lambda point, turn: runner.run(point, f"rounds/{turn}"), goes_on)

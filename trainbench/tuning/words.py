@@ -11,6 +11,7 @@ from trainbench.report import compare_cells, facts
 from trainbench.report.compare_files import escaped
 from trainbench.report.grid import UNKNOWN, grid, plain
 from trainbench.results.compare_statistics import FALSE_ALARMS
+from trainbench.results.outcome import NOT_STEADY
 from trainbench.results.record import Result
 from trainbench.tuning.effects import Effect
 from trainbench.tuning.session import Found
@@ -106,7 +107,7 @@ def refusals(found: Found) -> list[str]:
 def summary(found: Found) -> list[str]:
     """How many trials, and the best."""
     good = sum(not trial.problem for trial in found.trials)
-    lines = [f"{len(found.trials)} trials, {good} with a rate"]
+    lines = [f"{len(found.trials)} trials, {good} with a rate{_unsteady(found)}"]
     if found.best is None:
         return [*lines, "best: the default; nothing is proven to be faster"]
     lines.append(f"best: {label(found.best.point)}, {verdict(found.best)} than the default")
@@ -114,6 +115,14 @@ def summary(found: Found) -> list[str]:
         names = ", ".join(found.best.unusual)
         lines.append(f"{names} changes what is computed: published runs are then not like it")
     return lines
+
+
+def _unsteady(found: Found) -> str:
+    """How many of the runs behind the ratios never came to a steady step time; empty where all did."""
+    pairs = [effect.compared.pair for effect in (*found.table, *found.finalists) if effect.compared]
+    runs = {run.file: run.result for pair in pairs for run in (*pair.base.runs, *pair.new.runs)}
+    restless = sum(facts.status(result) == NOT_STEADY for result in runs.values())
+    return f"; {restless} of the {len(runs)} runs behind the ratios were not steady" if restless else ""
 
 
 def machine(result: Result) -> list[str]:
