@@ -55,4 +55,5 @@ MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {
     1: _one_micro_batch,
     2: _nothing_to_add,
     3: _one_global_program,
+    4: _nothing_to_add,
 }

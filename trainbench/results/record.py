@@ -14,6 +14,7 @@ Schema history (`results/migrate.py` takes older files along):
     per_watt, per_dollar and basis.
   3 forecast; and, in later files of version 3 already: memory's largest_batch_size.
   4 parallel, processes, communication, checkpoint and segments.
+  5 framework.
 """
 
 import json
@@ -23,7 +24,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
@@ -533,10 +534,28 @@ class Segment(Section):
     process_count: Count
 
 
+class Framework(Section):
+    """What ran the training step where that was not JAX."""
+
+    name: Literal["torch"]
+    version: str
+    models: str = Field(description="whose architectures, with version")
+    cuda: str | None = Field(default=None, description="version that it was built with; None on a CPU")
+    cudnn: str | None = Field(default=None, description="version; None on a CPU")
+    compile: str = Field(description="eager, inductor (torch.compile's default), or another of its modes")
+    channels_last: bool = Field(description="images and kernels of convolutions, in memory")
+    attention: str | None = Field(default=None, description="sdpa or eager; None: the model has none")
+    attention_ran: str | None = Field(
+        default=None, description="kernels of scaled_dot_product_attention in one step, by the profiler"
+    )
+    threads: Count = Field(description="of the CPU, within an operation")
+    fused_optimizer: bool
+
+
 class Result(Section):
     """One run. Sections that never came to exist are None."""
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     kind: Literal["measured", "forecast", "probe"]
     status: Literal["ok", "oom", "interrupted", "failed", "invalid"]
     status_reason: str | None = Field(default=None, description="why it is not ok")
@@ -566,6 +585,7 @@ class Result(Section):
     processes: tuple[Process, ...] = Field(default=(), description="with several processes only")
     communication: Communication | None = Field(default=None, description="with several devices only")
     checkpoint: Checkpoint | None = Field(default=None, description="with checkpoint.every=N only")
+    framework: Framework | None = Field(default=None, description="None: JAX")
     segments: tuple[Segment, ...] = Field(
         default=(), description="with checkpoint.every=N only: what the timed window is made of, in order"
     )
