@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler import profile
 
 # The kernels behind scaled_dot_product_attention, by the names under which PyTorch dispatches them.
 BACKENDS = {
@@ -22,7 +22,8 @@ def attention_of(
 
     To be called after everything that is timed. Forward kernels alone are named: each has its own backward.
     """
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    # Without Kineto, which talks on the terminal: the names of operations are all that is asked.
+    with profile(use_kineto=False) as seen:
         step(batch)
     counts: dict[str, int] = {}
     for event in seen.key_averages():
