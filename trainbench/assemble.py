@@ -22,6 +22,7 @@ from trainbench.trace_section import trace_section
 from trainbench.work_sections import (
     autos_section,
     hardware_section,
+    levers_section,
     parallel_section,
     software_section,
     workload_section,
@@ -80,6 +81,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         comparisons=published.comparisons(parts, work, speed) if believed else (),
         reproduction=published.reproduction(parts, work, speed if believed else None),
         trace=trace_section(parts),
+        levers=levers_section(parts.levers),
         communication=communication_section(parts),
         framework=parts.framework,
         processes=parts.processes,

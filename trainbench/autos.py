@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainbench import models
+from trainbench.auto import Auto
 from trainbench.config import Request, check_warmup
 from trainbench.data.settings import SyntheticData
 from trainbench.errors import UserError
 from trainbench.hardware.flags import compiler_options
+from trainbench.levers import registry
+from trainbench.levers.lever import Situation
+from trainbench.levers.values import Levers
 from trainbench.measure.plan import Plan
 from trainbench.measure.statistics import MIN_BLOCKS_FOR_INTERVAL
 from trainbench.training import parallel
@@ -49,14 +53,6 @@ InputMode = Literal["resident", "host", "real", "all"]
 
 
 @dataclass(frozen=True)
-class Auto:
-    """A chosen value and why."""
-
-    value: Any
-    reason: str
-
-
-@dataclass(frozen=True)
 class RunConfig:
     """A request with nothing left open.
 
@@ -65,6 +61,7 @@ class RunConfig:
       steps: timed optimizer steps.
       axes: the mesh; the devices that it takes are all that are used.
       batch_norm: what batch statistics are over; None where there are none, or one replica.
+      chosen_levers: of the levers, those that were left open; in `autos` are those that changed thereby.
     """
 
     request: Request
@@ -77,6 +74,8 @@ class RunConfig:
     autos: Mapping[str, Auto]
     axes: Axes = field(default_factory=Axes)
     batch_norm: BatchNorm | None = None
+    levers: Levers = field(default_factory=Levers)
+    chosen_levers: Mapping[str, Auto] = field(default_factory=dict)
 
     @property
     def global_batch_size(self) -> int:
@@ -105,17 +104,19 @@ def resolve(
     accepts: Callable[[Mapping[str, str]], bool] = accepted,
     *,
     use_all: bool = False,
+    compute_capability: float | None = None,
 ) -> RunConfig:
     """Choose what was left open for devices of this platform ("cpu", "gpu", "tpu").
 
     Args:
       device_count: how many there are.
       use_all: whether none may be left out.
+      compute_capability: of NVIDIA GPUs.
       accepts: whether the compiler for these devices knows some options; by default this machine's own.
 
     Raises:
       UserError: more warm-up was asked for than the steps that are chosen here; or the devices don't make the
-        mesh that was asked for, or it cannot split the model or the batch.
+        mesh that was asked for, or it cannot split the model or the batch; or a lever cannot be had.
     """
     autos: dict[str, Auto] = {}
 
@@ -144,12 +145,27 @@ def resolve(
     batch_norm = chosen("batch_norm", request.batch_norm, _batch_norm()) if normalises else None
     drops = _drops(request)
     prng = chosen("prng", request.prng, _prng(platform)) if drops else request.prng or THREEFRY
+    levers, chosen_levers = registry.resolve(Situation(request, platform, compute_capability, axes))
+    autos |= {key: one for key, one in chosen_levers.items() if one.value != registry.LEVERS[key].plain}
     options, reason = compiler_options(platform, os.environ, prng if drops else None)
     if options and not accepts(options):
         options, reason = {}, f"{', '.join(options)} is unknown to this jaxlib"
     if reason:
         autos["compiler_options"] = Auto(options, reason)
-    return RunConfig(request, input_mode, batch_size, steps, warmup, options, prng, autos, axes, batch_norm)
+    return RunConfig(
+        request=request,
+        input=input_mode,
+        batch_size=batch_size,
+        steps=steps,
+        warmup=warmup,
+        compiler_options=options,
+        prng=prng,
+        autos=autos,
+        axes=axes,
+        batch_norm=batch_norm,
+        levers=levers,
+        chosen_levers=chosen_levers,
+    )
 
 
 def _share_of_device(request: Request, axes: Axes) -> int:

@@ -16,6 +16,7 @@ from trainbench.data.settings import DataConfig, ImageData, SyntheticData, TextD
 from trainbench.distributed import settings as distributed_settings
 from trainbench.distributed.settings import DistributedConfig
 from trainbench.errors import UserError
+from trainbench.levers import registry as levers
 from trainbench.measure import trace
 from trainbench.pytorch import settings as pytorch
 from trainbench.shipped import GROUPS
@@ -32,6 +33,7 @@ KEYS = (
     *("steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
     *("timeout_s", "distributed", "checkpoint", "framework", "torch"),
+    *levers.RESOLVED,
 )
 FRAMEWORKS = ("jax", "torch")
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
@@ -130,6 +132,7 @@ class Request:
         several processes, never for one.
       framework: what runs the training step, one of FRAMEWORKS.
       torch: how PyTorch runs it.
+      levers: what is asked of the levers that are resolved later, by key (trainbench/levers/).
     """
 
     model: ModelConfig
@@ -158,6 +161,7 @@ class Request:
     timeout_s: float | Literal["default"] | None = "default"
     framework: str = "jax"
     torch: pytorch.TorchConfig = field(default_factory=pytorch.TorchConfig)
+    levers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(tree: Mapping[str, Any]) -> Request:
@@ -196,6 +200,7 @@ def parse(tree: Mapping[str, Any]) -> Request:
         timeout_s=_timeout(tree),
         framework=checks.choice(tree["framework"], "framework", FRAMEWORKS),
         torch=pytorch.parse(tree),
+        levers=levers.parse(tree),
     )
     _check_together(request)
     return request

@@ -27,6 +27,9 @@ from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.team import Alone, Team, any_of
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
+from trainbench.levers import registry
+from trainbench.levers.lever import Program, Situation
+from trainbench.levers.registry import Use
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
@@ -62,7 +65,7 @@ class Parts:
     """What a run has got to know so far; None is not yet.
 
     `directory` is where what the run leaves behind goes, besides its record; None keeps nothing.
-    `state_bytes` is of the training state on one device.
+    `state_bytes` is of the training state on one device. `levers` are proven in the compiled step.
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
     model. `waits_s` has what each timed block of this process waited for batches, and `processes` what is
@@ -86,6 +89,7 @@ class Parts:
     state_bytes: int | None = None
     placed: placement.PlacedStep | None = None
     executable: aot.Executable | None = None
+    levers: Mapping[str, Use] = field(default_factory=dict)
     donated: bool | None = None
     window: TimedWindow | None = None
     timing: Timing | None = None
@@ -145,7 +149,14 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
 
     # Workload
     task = parts.task = workload.make_task(request, parts.data.wire if parts.data else None)
-    config = parts.config = autos.resolve(request, task, devices.platform, devices.count, use_all=several)
+    config = parts.config = autos.resolve(
+        request,
+        task,
+        devices.platform,
+        devices.count,
+        use_all=several,
+        compute_capability=devices.compute_capability,
+    )
     devices = parts.devices = devices.first(axes.devices)
     if parts.data is not None:
         config = parts.config = config.with_autos(choices_of(parts.data))
@@ -169,6 +180,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
+    parts.levers = proven_levers(config, placed, devices, executable)
 
     return work, Trainer(
         config=config,
@@ -188,6 +200,21 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         pulse=parts.pulse,
         checkpoints=parts.checkpoints,
     )
+
+
+def proven_levers(
+    config: RunConfig, placed: placement.PlacedStep, devices: Devices, executable: aot.Executable
+) -> dict[str, Use]:
+    """Each lever that applies, with what shows it in the compiled step.
+
+    Raises:
+      NotProven: one did not take place.
+    """
+    uses = registry.uses(config.levers, config.chosen_levers, config.request)
+    if not registry.needs_proof(uses):
+        return uses
+    situation = Situation(config.request, devices.platform, devices.compute_capability, config.axes)
+    return registry.proven(uses, Program(executable.text(), placed.state, situation))
 
 
 def measure(parts: Parts, work: Workload | None, trainer: Trainer, progress: ProgressLine) -> None:

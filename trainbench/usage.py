@@ -4,10 +4,18 @@ import textwrap
 from collections.abc import Mapping
 
 from trainbench import shipped
+from trainbench.levers.lever import Lever
+from trainbench.levers.registry import LEVERS, RESOLVED
 
 SHORT = """\
 python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...]
        python -m trainbench --help shows all of it"""
+
+
+def _of_lever(lever: Lever) -> str:
+    words = "N" if lever.number else " | ".join(map(str, lever.values))
+    return f"{lever.summary}: {words} | default"
+
 
 KEYS = {
     "batch_size": "samples per device per optimizer step: N | default | auto, the largest that fits | "
@@ -15,6 +23,7 @@ KEYS = {
     "global_batch_size": "samples of all devices per optimizer step, in place of batch_size: N",
     "gradient_accumulation": "micro-batches of a step, one after the other; batch_size counts all: N",
     "parallel.AXIS": "devices along data, fsdp and tensor, the axes of the mesh: N | rest",
+    **{key: _of_lever(LEVERS[key]) for key in RESOLVED},
     "remat": "what the backward pass computes again to save memory: none | dots | full",
     "batch_norm": "batch statistics: per_replica | synchronised | default",
     "steps": "timed optimizer steps: N | default",

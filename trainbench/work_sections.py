@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from trainbench.autos import RunConfig
+from trainbench.levers.registry import Use
 from trainbench.results import record
 from trainbench.training.device import Devices
 from trainbench.training.precision import Precision
@@ -49,6 +50,13 @@ def parallel_section(
         state_bytes_per_device=state_bytes,
         unsplit=unsplit,
     )
+
+
+def levers_section(uses: Mapping[str, Use]) -> dict[str, record.Lever]:
+    """How the step was computed where there are several ways."""
+    return {
+        key: record.Lever(value=use.value, reason=use.reason, proof=use.proof) for key, use in uses.items()
+    }
 
 
 def hardware_section(

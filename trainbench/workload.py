@@ -14,6 +14,8 @@ from trainbench.autos import RunConfig
 from trainbench.config import Request
 from trainbench.data.spec import ArraySpec, ImageWire, synthetic_wire
 from trainbench.errors import UserError
+from trainbench.levers import first_moment
+from trainbench.levers.values import PLAIN, Levers
 from trainbench.models.layers import Policy
 from trainbench.training import optimizer as optimizers
 from trainbench.training.state import BuildModel, Structure, TrainState, init
@@ -51,20 +53,29 @@ class Workload:
 
 def build(config: RunConfig, task: Task) -> Workload:
     """The workload of a resolved request."""
-    return build_at(config.request, task, config.global_batch_size, config.prng, config.norm_groups)
+    return build_at(
+        config.request, task, config.global_batch_size, config.prng, config.norm_groups, config.levers
+    )
 
 
 def build_at(
-    request: Request, task: Task, global_batch_size: int, prng: str = THREEFRY, norm_groups: int = 1
+    request: Request,
+    task: Task,
+    global_batch_size: int,
+    prng: str = THREEFRY,
+    norm_groups: int = 1,
+    levers: Levers = PLAIN,
 ) -> Workload:
     """The workload of a request at a global batch size, with this random bit generator for dropout.
 
     Args:
       norm_groups: parts of the batch whose batch statistics are apart.
     """
-    build_model = model_builder(request, norm_groups)
+    build_model = model_builder(request, norm_groups, levers)
     structure = Structure.of(build_model)
-    optimizer = optimizers.build(request.optimizer, global_batch_size)
+    optimizer = optimizers.build(
+        request.optimizer, global_batch_size, first_moment.dtype_of(levers.first_moment)
+    )
     make_state = functools.partial(init, structure, build_model, optimizer, request.seed)
     accumulation = request.gradient_accumulation
     return Workload(task, structure, optimizer, make_state, global_batch_size, accumulation, prng)
@@ -92,11 +103,11 @@ def make_task(request: Request, wire: ImageWire | None = None) -> Task:
     return ImageClassification(model.architecture, model.family, model.image_size, dtype, wire)
 
 
-def model_builder(request: Request, norm_groups: int = 1) -> BuildModel:
+def model_builder(request: Request, norm_groups: int = 1, levers: Levers = PLAIN) -> BuildModel:
     """A function from random streams to the requested model."""
     family = models.FAMILIES[request.model.family]
     precision = request.precision
-    policy = Policy(precision.param_dtype, precision.compute_dtype, request.remat, norm_groups)
+    policy = Policy(precision.param_dtype, precision.compute_dtype, request.remat, norm_groups, levers)
 
     def build_model(rngs: nnx.Rngs) -> nnx.Module:
         model: nnx.Module = family.Model(request.model.architecture, policy=policy, rngs=rngs)

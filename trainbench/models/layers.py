@@ -14,6 +14,7 @@ from jax.nn.initializers import Initializer
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
+from trainbench.levers.values import PLAIN, Levers
 from trainbench.models.dots import float32_einsum
 
 # torch.nn.BatchNorm2d's defaults, which torchvision and NVIDIA DeepLearningExamples use for ResNet.
@@ -33,12 +34,14 @@ class Policy:
       compute_dtype: of arithmetic; softmax, statistics and logits stay float32.
       remat: what the backward pass computes again, one of `REMAT_POLICIES`.
       norm_groups: equal parts of the batch, one after the other, whose batch statistics are apart.
+      levers: how it is computed where there are several ways.
     """
 
     param_dtype: DTypeLike = jnp.float32
     compute_dtype: DTypeLike = jnp.float32
     remat: str = "none"
     norm_groups: int = 1
+    levers: Levers = PLAIN
 
 
 class BatchNorm(nnx.Module):

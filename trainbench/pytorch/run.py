@@ -18,6 +18,8 @@ from trainbench.data.source import Source
 from trainbench.data.spec import HostBatch, Share
 from trainbench.errors import UserError
 from trainbench.interruptible import interruptible
+from trainbench.levers import registry
+from trainbench.levers.values import PLAIN
 from trainbench.pytorch import choices, evidence, models, optimizers
 from trainbench.pytorch.device import find
 from trainbench.pytorch.program import FIRST_CALLS, TorchProgram, TorchWindow, call
@@ -31,7 +33,7 @@ from trainbench.training.precision import check_supported
 from trainbench.training.state import parameter_count
 
 # Chosen for XLA's programs; nothing here reads them.
-_OF_JAX = ("compiler_options", "prng")
+_OF_JAX = ("compiler_options", "prng", *registry.LEVERS)
 
 
 def run(parts: Parts, progress: ProgressLine) -> None:
@@ -142,7 +144,7 @@ def _accepts_all(options: Mapping[str, str]) -> bool:
 def _without_jax(config: RunConfig) -> RunConfig:
     """The same without what only XLA's programs read."""
     kept = {name: auto for name, auto in config.autos.items() if name not in _OF_JAX}
-    return dataclasses.replace(config, compiler_options={}, autos=kept)
+    return dataclasses.replace(config, compiler_options={}, autos=kept, levers=PLAIN, chosen_levers={})
 
 
 def _same_parameters(name: str, ours: int, config: RunConfig) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainbench import checks, extras
 from trainbench.errors import UserError
+from trainbench.levers.registry import LEVERS
 
 if TYPE_CHECKING:
     from trainbench.config import Request
@@ -106,6 +107,9 @@ def _unsupported(request: "Request") -> Iterator[tuple[str, str, str]]:
     for key, value in single.items():
         if value not in (None, 1):
             yield f"{key}={value}", "1", f"leave {key} out"
+    for key, value in request.levers.items():
+        if value != LEVERS[key].plain:
+            yield f"{key}={checks.shown(value)}", "levers of JAX's programs alone", f"leave {key} out"
     off: dict[str, tuple[Any, str]] = {
         "remat": (None if request.remat == "none" else request.remat, "none"),
         "batch_norm": (request.batch_norm, "default, which is the whole batch of one device"),

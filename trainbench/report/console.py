@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
+from trainbench.levers.registry import LEVERS
 from trainbench.report import facts
 from trainbench.report.checkpoints import checkpoints
 from trainbench.report.comparisons import published, reproduction
@@ -131,18 +132,32 @@ def _what_ran(result: Result) -> list[str]:
     return [
         labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
         labelled("on", " · ".join([*devices, *split(result), batch, *steps])),
+        *_levers(result),
     ]
 
 
+# What the line of the batch tells already.
+_TOLD_ELSEWHERE = ("gradient_accumulation",)
+
+
+def _levers(result: Result) -> list[str]:
+    """How the step was computed, as far as it is not the plain way."""
+    unlike = [
+        f"{key} {lever.value}"
+        for key, lever in result.levers.items()
+        if key not in _TOLD_ELSEWHERE and key in LEVERS and lever.value != LEVERS[key].plain
+    ]
+    return [labelled("levers", " · ".join(unlike))] if unlike else []
+
+
 def split(result: Result) -> list[str]:
-    """How devices share the work where it is not by the batch alone, and what is computed again."""
+    """How devices share the work where it is not by the batch alone."""
     mesh = result.parallel
     if mesh is None:
         return []
     sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
     axes = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
-    again = [f"remat {mesh.remat}"] if mesh.remat != "none" else []
-    return ([axes] if mesh.fsdp * mesh.tensor > 1 else []) + again
+    return [axes] if mesh.fsdp * mesh.tensor > 1 else []
 
 
 def shape(work: Workload) -> list[str]:

@@ -14,7 +14,7 @@ Schema history (`results/migrate.py` takes older files along):
     per_watt, per_dollar and basis.
   3 forecast; and, in later files of version 3 already: memory's largest_batch_size.
   4 parallel, processes, communication, checkpoint and segments.
-  5 framework.
+  5 levers and framework.
 """
 
 import json
@@ -552,6 +552,16 @@ class Framework(Section):
     fused_optimizer: bool
 
 
+class Lever(Section):
+    """One choice of how the step was computed, of those that the model and its optimizer have."""
+
+    value: FreeForm = Field(description="that ran")
+    reason: str | None = Field(default=None, description="why, where the program chose it")
+    proof: str | None = Field(
+        default=None, description="what shows it in the compiled step; None: it is the plain way, or unknown"
+    )
+
+
 class Result(Section):
     """One run. Sections that never came to exist are None."""
 
@@ -583,6 +593,9 @@ class Result(Section):
     forecast: Forecast | None = Field(default=None, description="of kind forecast only")
     parallel: Parallel | None = Field(default=None, description="of more than one device, or with remat")
     processes: tuple[Process, ...] = Field(default=(), description="with several processes only")
+    levers: dict[str, Lever] = Field(
+        default_factory=dict, description="ways of computing the same step, by configuration key"
+    )
     communication: Communication | None = Field(default=None, description="with several devices only")
     checkpoint: Checkpoint | None = Field(default=None, description="with checkpoint.every=N only")
     framework: Framework | None = Field(default=None, description="None: JAX")

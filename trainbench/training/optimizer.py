@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import optax
+from jax.typing import DTypeLike
 
 from trainbench.errors import UserError, nearest
 
@@ -78,8 +79,13 @@ def validate(config: OptimizerConfig) -> None:
             )
 
 
-def build(config: OptimizerConfig, global_batch_size: int) -> optax.GradientTransformation:
+def build(
+    config: OptimizerConfig, global_batch_size: int, first_moment: DTypeLike | None = None
+) -> optax.GradientTransformation:
     """The Optax transformation of `config`; its state takes the parameters' dtype.
+
+    Args:
+      first_moment: the dtype of the running mean of gradients, if another than the parameters'.
 
     Raises:
       UserError: see `validate`.
@@ -89,17 +95,48 @@ def build(config: OptimizerConfig, global_batch_size: int) -> optax.GradientTran
     if config.name == "sgd":
         return optax.chain(
             optax.add_decayed_weights(decay, mask=decayed),
-            optax.sgd(rate, momentum=config.momentum, nesterov=bool(config.nesterov)),
+            optax.sgd(
+                rate,
+                momentum=config.momentum,
+                nesterov=bool(config.nesterov),
+                accumulator_dtype=first_moment,
+            ),
         )
     if config.name == "lars":
-        return optax.lars(
-            rate,
-            weight_decay=decay,
-            weight_decay_mask=decayed,
-            trust_ratio_mask=decayed,
-            trust_coefficient=config.trust_coefficient,
-            momentum=config.momentum,
-            nesterov=bool(config.nesterov),
-        )
-    adaptive = {"adamw": optax.adamw, "lamb": optax.lamb}[config.name]
-    return adaptive(rate, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=decay, mask=decayed)
+        return _lars(config, rate, first_moment)
+    if config.name == "lamb":
+        return _lamb(config, rate, first_moment)
+    return optax.adamw(
+        rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=decay,
+        mask=decayed,
+        mu_dtype=first_moment,
+    )
+
+
+def _lars(
+    config: OptimizerConfig, rate: float, first_moment: DTypeLike | None
+) -> optax.GradientTransformation:
+    """`optax.lars`, whose parts these are, with a dtype for its momentum."""
+    ratio = optax.scale_by_trust_ratio(trust_coefficient=config.trust_coefficient)
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        optax.masked(ratio, mask=decayed),
+        optax.scale_by_learning_rate(rate),
+        optax.trace(config.momentum, nesterov=bool(config.nesterov), accumulator_dtype=first_moment),
+    )
+
+
+def _lamb(
+    config: OptimizerConfig, rate: float, first_moment: DTypeLike | None
+) -> optax.GradientTransformation:
+    """`optax.lamb`, whose parts these are, with a dtype for its first moment."""
+    return optax.chain(
+        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps, mu_dtype=first_moment),
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        optax.scale_by_trust_ratio(),
+        optax.scale_by_learning_rate(rate),
+    )

@@ -164,7 +164,15 @@ def configured(
         )
     check_supported(request.precision, devices)
     task = workload.make_task(request)
-    resolved = autos.resolve(request, task, devices.platform, devices.count, accepts, use_all=True)
+    resolved = autos.resolve(
+        request,
+        task,
+        devices.platform,
+        devices.count,
+        accepts,
+        use_all=True,
+        compute_capability=devices.compute_capability,
+    )
     return resolved, workload.build(resolved, task)
 
 

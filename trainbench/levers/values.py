@@ -1,0 +1,17 @@
+"""What every lever is set to in one run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Levers:
+    """The levers' values, by configuration key; left alone, each is at its plain value.
+
+    Attributes:
+      first_moment: dtype in which the optimizer keeps its running mean of gradients.
+    """
+
+    first_moment: str = "fp32"
+
+
+PLAIN = Levers()
