@@ -1,5 +1,6 @@
 """Which attention kernels ran: what was asked for may silently be replaced by what the inputs allow."""
 
+import os
 from collections.abc import Callable, Mapping
 
 import torch
@@ -22,7 +23,8 @@ def attention_of(
 
     To be called after everything that is timed. Forward kernels alone are named: each has its own backward.
     """
-    # Without Kineto, which talks on the terminal: the names of operations are all that is asked.
+    # The names of operations are all that is asked, and the profiler is not to talk of itself.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(use_kineto=False) as seen:
         step(batch)
     counts: dict[str, int] = {}

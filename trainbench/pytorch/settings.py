@@ -77,14 +77,23 @@ def check(request: "Request") -> None:
     """
     for setting, allowed, fix in _unsupported(request):
         raise UserError(f"{setting} is not done with framework=torch", allowed=allowed, fix=fix)
+    check_installed("framework=torch", "framework=jax, which is the default")
+
+
+def check_installed(what: str, allowed: str) -> None:
+    """Nothing where PyTorch and the models are installed.
+
+    Args:
+      what: needs them.
+      allowed: what can be had without.
+
+    Raises:
+      UserError: they are not.
+    """
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
-        raise UserError(
-            f"framework=torch needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not "
-            "installed",
-            allowed="framework=jax, which is the default",
-            fix=extras.install("torch"),
-        )
+        lacking = f"{' and '.join(missing)}, not installed here"
+        raise UserError(f"{what} needs {lacking}", allowed=allowed, fix=extras.install("torch"))
 
 
 def _unsupported(request: "Request") -> Iterator[tuple[str, str, str]]:
