@@ -1,4 +1,4 @@
-"""The same workload in JAX and in PyTorch, in turn, each run in a fresh process; batches searched for first."""
+"""The same workload in JAX and in PyTorch, in turn, in fresh processes; batches are searched for first."""
 
 import dataclasses
 import shlex
@@ -50,7 +50,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried for one side: samples/s by batch size; None where there is no rate, mostly for memory."""
+    """What was tried for one side: samples/s by batch size; None where there is no rate."""
 
     rates: tuple[tuple[int, float | None], ...]
 

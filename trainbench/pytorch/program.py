@@ -39,7 +39,7 @@ class TorchProgram(TrainingProgram):
     def _wait(self) -> None:
         # A graph writes the next loss to the same place.
         loss: Any = self._metrics["loss"]
-        self._metrics = {"loss": loss.detach().clone()}
+        self._metrics = {"loss": loss.clone()}
         synchronise(loss)
 
 

@@ -48,7 +48,7 @@ class TorchStep:
         loss = self._forward(batch)
         loss.backward()
         self._optimizer()
-        return loss
+        return loss.detach()
 
     def _compute(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):

@@ -169,7 +169,7 @@ def _of_the_programs(jax: Result, torch: Result) -> Iterator[str]:
     yield f"optimizer: inside the compiled step · {fused}, beside the compiled forward and backward pass"
     if framework.cuda is None:
         cores = jax.hardware.host.cores if jax.hardware else None
-        yield f"CPU threads: XLA takes the {cores} cores that the process may use · PyTorch {framework.threads}"
+        yield f"CPU threads: XLA takes all {cores} cores of the process · PyTorch {framework.threads}"
 
 
 def _of_the_model(jax: Result) -> Iterator[str]:
