@@ -84,7 +84,7 @@ def race(heat: Heat, rounds: int, directory: Path, batches: Sequence[int] | None
     if batches is not None:
         with interrupts.one_wish():
             for framework in FRAMEWORKS:
-                searches[framework] = _search(heat, framework, batches, directory / "search")
+                searches[framework] = search_for(heat, framework, batches, directory / "search")
         found = {framework: search.best for framework, search in searches.items()}
         for framework, best in found.items():
             if best is None:
@@ -94,7 +94,16 @@ def race(heat: Heat, rounds: int, directory: Path, batches: Sequence[int] | None
     return Raced(heat, ab.run(texts, rounds, directory), tuple(searches.items()))
 
 
-def _search(heat: Heat, framework: str, batches: Sequence[int], directory: Path) -> Search:
+def search_for(heat: Heat, framework: str, batches: Sequence[int], directory: Path) -> Search:
+    """The batches of one side that were tried below `directory`, and their rates, briefly measured.
+
+    Args:
+      batches: to try; empty: doubled and halved from the default.
+
+    Raises:
+      UserError: overrides that can't be run.
+      KeyboardInterrupt: stopped by the user.
+    """
     shared = tuple(one for one in heat.shared if not one.startswith((BATCH, "measure=")))
     base = dataclasses.replace(heat, shared=(*shared, "measure=quick"))
 

@@ -80,6 +80,23 @@ def check(request: "Request") -> None:
     check_installed("framework=torch", "framework=jax, which is the default")
 
 
+def refuse(framework: str | None, what: str) -> None:
+    """Nothing for JAX.
+
+    Args:
+      what: is JAX's alone.
+
+    Raises:
+      UserError: it is asked of PyTorch.
+    """
+    if framework == "torch":
+        raise UserError(
+            f"{what} is not done with framework=torch",
+            allowed="a run of one process, a sweep (-m batch_size=8,16,32), or a race with --best-batch",
+            fix="python -m trainbench framework=torch model=resnet50, or leave framework=torch out",
+        )
+
+
 def check_installed(what: str, allowed: str) -> None:
     """Nothing where PyTorch and the models are installed.
 
