@@ -27,8 +27,7 @@ from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.team import Alone, Team, any_of
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
-from trainbench.levers import registry
-from trainbench.levers.lever import Program, Situation
+from trainbench.levers import evidence
 from trainbench.levers.registry import Use
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
@@ -180,7 +179,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
-    parts.levers = proven_levers(config, placed, devices, executable)
+    parts.levers = evidence.proven(config, placed.state, devices, executable.text)
 
     return work, Trainer(
         config=config,
@@ -202,6 +201,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     )
 
 
+<<<<<<< HEAD
 def proven_levers(
     config: RunConfig, placed: placement.PlacedStep, devices: Devices, executable: aot.Executable
 ) -> dict[str, Use]:
@@ -219,6 +219,10 @@ def proven_levers(
 
 def measure(parts: Parts, work: Workload | None, trainer: Trainer, progress: ProgressLine) -> None:
     """Train, and time it; without `work` nothing is evaluated."""
+=======
+def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:
+    """Train, and time it."""
+>>>>>>> main
     assert parts.task is not None
     task, config = parts.task, trainer.config
 
