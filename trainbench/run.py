@@ -201,28 +201,8 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     )
 
 
-<<<<<<< HEAD
-def proven_levers(
-    config: RunConfig, placed: placement.PlacedStep, devices: Devices, executable: aot.Executable
-) -> dict[str, Use]:
-    """Each lever that applies, with what shows it in the compiled step.
-
-    Raises:
-      NotProven: one did not take place.
-    """
-    uses = registry.uses(config.levers, config.chosen_levers, config.request)
-    if not registry.needs_proof(uses):
-        return uses
-    situation = Situation(config.request, devices.platform, devices.compute_capability, config.axes)
-    return registry.proven(uses, Program(executable.text(), placed.state, situation))
-
-
 def measure(parts: Parts, work: Workload | None, trainer: Trainer, progress: ProgressLine) -> None:
     """Train, and time it; without `work` nothing is evaluated."""
-=======
-def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:
-    """Train, and time it."""
->>>>>>> main
     assert parts.task is not None
     task, config = parts.task, trainer.config
 
