@@ -58,16 +58,19 @@ def _masked_loss(model: Any, batch: Batch) -> torch.Tensor:
         input_ids=batch["token_ids"],
         token_type_ids=batch["segment_ids"],
         # [B, 1, T, T], as Hugging Face takes a mask as it is; its own way from [B, T] asks the host.
-        attention_mask=_pairs(batch["padding_mask"]),
+        attention_mask=_pairs(batch["padding_mask"], model.config._attn_implementation),
     ).last_hidden_state
     positions = batch["masked_positions"].long()[..., None].expand(-1, -1, hidden.shape[-1])
     logits = model.cls(hidden.gather(1, positions))
     return _weighted(logits, batch["masked_labels"], batch["masked_weights"])
 
 
-def _pairs(mask: torch.Tensor) -> torch.Tensor:
-    """Bool [B, 1, T, T] of bool [B, T]: whether a token may look at another."""
-    return mask[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+def _pairs(mask: torch.Tensor, attention: str) -> torch.Tensor:
+    """[B, 1, T, T] of bool [B, T]: whether a token may look at another; plain attention adds it to logits."""
+    pairs = mask[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+    if attention == "sdpa":
+        return pairs
+    return torch.where(pairs, 0.0, torch.finfo(torch.float32).min)
 
 
 def _causal_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:

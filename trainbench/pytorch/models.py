@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from trainbench.config import ModelConfig
-from trainbench.models import bert, gpt2, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, vit
 
 transformers.logging.set_verbosity_error()
 
@@ -111,9 +111,30 @@ def _gpt2(config: gpt2.Config, attention: str) -> torch.nn.Module:
     )
 
 
+def _llama(config: llama.Config, attention: str) -> torch.nn.Module:
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.key_heads,
+            head_dim=config.head_width,
+            intermediate_size=config.mlp_width,
+            max_position_embeddings=config.positions,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rotary_base},
+            rms_norm_eps=llama.NORM_EPSILON,
+            tie_word_embeddings=config.tied,
+            attn_implementation=attention,
+            use_cache=False,
+        )
+    )
+
+
 BUILDERS: dict[str, Callable[[Any, str], torch.nn.Module]] = {
     "resnet": _resnet,
     "vit": _vit,
     "bert": _bert,
     "gpt2": _gpt2,
+    "llama": _llama,
 }
