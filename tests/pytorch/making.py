@@ -18,13 +18,13 @@ from trainbench.pytorch import choices  # noqa: E402
 from trainbench.pytorch.step import TorchStep  # noqa: E402
 
 CPU = torch.device("cpu")
-TINY = ("resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny", "llama_tiny")
+TINY = ("resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny", "llama_tiny", "t5_tiny")
 BATCH = 4
 
 
 def overrides(model: str, *more: str) -> tuple[str, ...]:
     """A tiny model in float32 that drops nothing."""
-    still = () if model.startswith(("resnet", "llama")) else ("model.architecture.dropout_rate=0",)
+    still = () if model.startswith(("resnet", "llama", "t5")) else ("model.architecture.dropout_rate=0",)
     return (f"model={model}", "precision=fp32", f"batch_size={BATCH}", *still, *more)
 
 

@@ -1,6 +1,6 @@
 """The mean loss of a batch, family by family, as the tasks of trainbench.training.task have it.
 
-Legend: B batch, H height, W width, C channels, T tokens, P predictions, D width, V vocabulary.
+Legend: B batch, H height, W width, C channels, T tokens, Q queries, P predictions, D width, V vocabulary.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from trainbench.config import Request
-from trainbench.training.task import CausalLanguageModel, ImageClassification, MaskedLanguageModel, Task
+from trainbench.training.task import ImageClassification, MaskedLanguageModel, SpanCorruption, Task
 
 Batch = Mapping[str, torch.Tensor]
 Loss = Callable[[torch.nn.Module, Batch], torch.Tensor]
@@ -22,8 +22,7 @@ def loss_of(task: Task, request: Request, device: torch.device) -> Loss:
         return _image_loss(task, request, device)
     if isinstance(task, MaskedLanguageModel):
         return _masked_loss
-    assert isinstance(task, CausalLanguageModel)
-    return _causal_loss
+    return _span_loss if isinstance(task, SpanCorruption) else _causal_loss
 
 
 def _image_loss(task: ImageClassification, request: Request, device: torch.device) -> Loss:
@@ -54,20 +53,21 @@ def preprocess(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, imag
 
 def _masked_loss(model: Any, batch: Batch) -> torch.Tensor:
     """As published pre-training does, the head sees only the P positions that are to be predicted."""
+    mask = batch["padding_mask"]
     hidden = model.bert(
         input_ids=batch["token_ids"],
         token_type_ids=batch["segment_ids"],
         # [B, 1, T, T], as Hugging Face takes a mask as it is; its own way from [B, T] asks the host.
-        attention_mask=_pairs(batch["padding_mask"], model.config._attn_implementation),
+        attention_mask=_pairs(mask, mask.shape[1], model.config._attn_implementation),
     ).last_hidden_state
     positions = batch["masked_positions"].long()[..., None].expand(-1, -1, hidden.shape[-1])
     logits = model.cls(hidden.gather(1, positions))
     return _weighted(logits, batch["masked_labels"], batch["masked_weights"])
 
 
-def _pairs(mask: torch.Tensor, attention: str) -> torch.Tensor:
-    """[B, 1, T, T] of bool [B, T]: whether a token may look at another; plain attention adds it to logits."""
-    pairs = mask[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+def _pairs(mask: torch.Tensor, queries: int, attention: str) -> torch.Tensor:
+    """[B, 1, Q, T] of bool [B, T]: whether a query may look at a token; plain attention adds it to logits."""
+    pairs = mask[:, None, None, :].expand(-1, 1, queries, -1)
     if attention == "sdpa":
         return pairs
     return torch.where(pairs, 0.0, torch.finfo(torch.float32).min)
@@ -76,6 +76,22 @@ def _pairs(mask: torch.Tensor, attention: str) -> torch.Tensor:
 def _causal_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     logits = model(input_ids=batch["token_ids"], use_cache=False).logits
     return _weighted(logits, batch["target_ids"], batch["target_weights"])
+
+
+def _span_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Encoder and decoder one by one, since each wants the mask of padding in a shape of its own."""
+    mask, attention = batch["padding_mask"], model.config._attn_implementation
+    inputs, targets = batch["token_ids"], batch["decoder_ids"]
+    encoded = model.encoder(
+        input_ids=inputs, attention_mask=_pairs(mask, mask.shape[1], attention)
+    ).last_hidden_state
+    decoded = model.decoder(
+        input_ids=targets,
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=_pairs(mask, targets.shape[1], attention),
+        use_cache=False,
+    ).last_hidden_state
+    return _weighted(model.lm_head(decoded), batch["target_ids"], batch["target_weights"])
 
 
 def _weighted(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from trainbench.config import ModelConfig
-from trainbench.models import bert, gpt2, llama, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, t5, vit
 
 transformers.logging.set_verbosity_error()
 
@@ -131,10 +131,36 @@ def _llama(config: llama.Config, attention: str) -> torch.nn.Module:
     )
 
 
+def _t5(config: t5.Config, attention: str) -> torch.nn.Module:
+    """Hugging Face ties the head to the token table even where it is asked not to; here it has its own."""
+    model = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            vocab_size=config.vocabulary,
+            d_model=config.width,
+            d_kv=config.head_width,
+            d_ff=config.mlp_width,
+            num_layers=config.depth,
+            num_heads=config.heads,
+            relative_attention_num_buckets=t5.RANGES,
+            relative_attention_max_distance=t5.FARTHEST,
+            layer_norm_epsilon=t5.NORM_EPSILON,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            dropout_rate=0.0,
+            attn_implementation=attention,
+            use_cache=False,
+        )
+    )
+    table = torch.randn(config.vocabulary, config.width) * config.width**-0.5
+    model.lm_head.weight = torch.nn.Parameter(table)
+    return model
+
+
 BUILDERS: dict[str, Callable[[Any, str], torch.nn.Module]] = {
     "resnet": _resnet,
     "vit": _vit,
     "bert": _bert,
     "gpt2": _gpt2,
     "llama": _llama,
+    "t5": _t5,
 }

@@ -17,7 +17,7 @@ EAGER, INDUCTOR = "eager", "inductor"
 # torch.compile's modes by its own names, but for the one that it calls "default", which means "chosen" here.
 COMPILES = (EAGER, INDUCTOR, "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 ATTENTIONS = ("sdpa", "eager")
-FAMILIES = ("resnet", "vit", "bert", "gpt2", "llama")
+FAMILIES = ("resnet", "vit", "bert", "gpt2", "llama", "t5")
 OPTIMIZERS = ("sgd", "adamw", "lamb")
 # What the models and their tensors are written with.
 PACKAGES = ("torch", "transformers")

@@ -182,5 +182,5 @@ def _of_the_model(jax: Result) -> Iterator[str]:
     drops = isinstance(model, dict) and model.get("architecture", {}).get("dropout_rate")
     if drops and jax.software is not None:
         yield f"dropout: {jax.software.prng or 'threefry2x32'} · PyTorch's Philox (CPU: Mersenne twister)"
-    if name.startswith("gpt2"):
+    if name.startswith(("gpt2", "gpt3")):
         yield "query, key and value: three products · one"
