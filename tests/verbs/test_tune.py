@@ -168,6 +168,7 @@ def test_combinations_that_no_run_would_take_are_not_run(tuned):
     [
         (["levers=remt"], "there is no such lever"),
         (["steps=ten"], "steps=ten"),
+        (["framework=torch"], "tuning is not done with framework=torch"),
         (["--fast"], "--fast"),
         (["model=vit"], ""),
     ],

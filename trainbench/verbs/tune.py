@@ -60,6 +60,7 @@ def show(arguments: list[str]) -> int:
     # Imported late: Hydra and JAX take seconds, and a wrong option should be answered at once.
     from trainbench import config, recompose
     from trainbench.distributed import start
+    from trainbench.pytorch import settings
     from trainbench.tuning import arguments as typed
     from trainbench.tuning import folder, search
 
@@ -67,7 +68,7 @@ def show(arguments: list[str]) -> int:
     asked = typed.read(options.overrides, options.seed, table_only=options.table_only)
     if not asked.table_only:
         search.optimizer()
-    config.parse(recompose.compose(asked.base))
+    settings.refuse(config.parse(recompose.compose(asked.base)).framework, "tuning")
     directory = folder.choose(asked, options.dir)
     command = shlex.join(["python", "-m", "trainbench", "tune", *arguments])
     with folder.held(directory, asked):
