@@ -27,6 +27,7 @@ def test_a_measure_of_the_users_own_is_kept():
         ([], False, (), "auto"),
         ([], True, (), None),
         (["batch_size=auto"], True, (), "auto"),
+        (["global_batch_size=64"], False, ("global_batch_size=64",), None),
         (["batch_size=32"], False, ("batch_size=32",), None),
         (["batch_size=[4,8,4]"], False, (), (4, 8)),
     ],

@@ -23,7 +23,8 @@ def read(overrides: Sequence[str], seed: str, *, table_only: bool) -> Asked:
     plain = [re.sub("^price=", "price_per_hour=", override) for override in overrides]
     own = {key: value for key, _, value in (one.partition("=") for one in plain) if key in _OWN}
     others = [one for one in plain if one.partition("=")[0] not in _OWN]
-    fixed, batches = _batches(own, table_only=table_only)
+    is_fixed = any(one.startswith("global_batch_size=") for one in others)
+    fixed, batches = _batches(own, alone=table_only or is_fixed)
     return Asked(
         overrides=(*others, *fixed),
         levers=tuple(filter(None, own["levers"].strip("[]").split(","))) if "levers" in own else None,
@@ -34,12 +35,14 @@ def read(overrides: Sequence[str], seed: str, *, table_only: bool) -> Asked:
     )
 
 
-def _batches(
-    own: Mapping[str, str], *, table_only: bool
-) -> tuple[tuple[str, ...], tuple[int, ...] | str | None]:
-    """The batch that is fixed, as an override, if one is; and the batches to try."""
+def _batches(own: Mapping[str, str], *, alone: bool) -> tuple[tuple[str, ...], tuple[int, ...] | str | None]:
+    """The batch that is fixed, as an override, if one is; and the batches to try.
+
+    Args:
+      alone: whether no other batch is tried unless it is asked for.
+    """
     if BATCH not in own:
-        return (), None if table_only else AUTO
+        return (), None if alone else AUTO
     text = own[BATCH].strip("[]")
     if text == AUTO:
         return (), AUTO

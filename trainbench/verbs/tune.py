@@ -68,7 +68,9 @@ def show(arguments: list[str]) -> int:
     asked = typed.read(options.overrides, options.seed, table_only=options.table_only)
     if not asked.table_only:
         search.optimizer()
-    settings.refuse(config.parse(recompose.compose(asked.base)).framework, "tuning")
+    tree = recompose.compose(asked.base)
+    settings.refuse(str(tree.get("framework")), "tuning")
+    config.parse(tree)
     directory = folder.choose(asked, options.dir)
     command = shlex.join(["python", "-m", "trainbench", "tune", *arguments])
     with folder.held(directory, asked):
