@@ -21,6 +21,10 @@ from trainbench.models.dots import float32_einsum
 BATCH_NORM_MOMENTUM = 0.1
 BATCH_NORM_EPSILON = 1e-5
 
+# How the batch variance is taken; and, where the mean comes first, the names of both passes in the program.
+ONE_PASS, TWO_PASS = "one_pass", "two_pass"
+FIRST_PASS, SECOND_PASS = "mean_of_batch", "variance_of_batch"
+
 # Goyal et al. 2017 (arXiv:1706.02677), section 5.1: standard deviation of the last layer's weights.
 CLASSIFIER_STDDEV = 0.01
 
@@ -52,7 +56,8 @@ class BatchNorm(nnx.Module):
 
     The variance is E[(x - s)^2] - E[x - s]^2 with s the running mean: both sums come from one pass over the
     activations, which matters because ResNet is limited by memory bandwidth, and the shift keeps the
-    difference from cancelling once s is near the batch mean. All statistics are float32.
+    difference from cancelling once s is near the batch mean. All statistics are float32. With the lever
+    `batch_statistics` at "two_pass" it is E[(x - E[x])^2], as Flax's without `use_fast_variance`.
 
     In a program partitioned over devices the batch is the global one; the compiler adds the reductions. These
     are synchronised statistics. With `policy.norm_groups` as many as the batch has parts on the devices, each
@@ -66,6 +71,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones((features,), jnp.float32))
         self.compute_dtype = policy.compute_dtype
         self.groups = policy.norm_groups
+        self.two_pass = policy.levers.batch_statistics == TWO_PASS
 
     @jax.named_scope("batch_norm")
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
@@ -92,17 +98,35 @@ class BatchNorm(nnx.Module):
         grouped = self.groups > 1
         axes = tuple(range(int(grouped), inputs.ndim - 1))
         running_mean = jax.lax.stop_gradient(self.mean[...])
-        shifted = inputs - running_mean
-        shifted_mean = shifted.mean(axes, keepdims=grouped)
-        mean = running_mean + shifted_mean
-        # Rounding can leave a constant channel slightly negative.
-        squares_mean = jnp.square(shifted).mean(axes, keepdims=grouped)
-        var = jnp.maximum(0.0, squares_mean - jnp.square(shifted_mean))
+        if self.two_pass:
+            mean, var = _in_two_passes(inputs, axes, keepdims=grouped)
+        else:
+            mean, var = _in_one_pass(inputs, running_mean, axes, keepdims=grouped)
         count = prod(inputs.shape[int(grouped) : -1])
         unbiased_var = var * (count / max(count - 1, 1))
         self.mean.set_value(_moved_on(running_mean, _over_groups(mean)))
         self.var.set_value(_moved_on(self.var[...], _over_groups(unbiased_var)))
         return mean, var
+
+
+def _in_one_pass(
+    inputs: jax.Array, shift: jax.Array, axes: tuple[int, ...], *, keepdims: bool
+) -> tuple[jax.Array, jax.Array]:
+    shifted = inputs - shift
+    shifted_mean = shifted.mean(axes, keepdims=keepdims)
+    squares_mean = jnp.square(shifted).mean(axes, keepdims=keepdims)
+    # Rounding can leave a constant channel slightly negative.
+    return shift + shifted_mean, jnp.maximum(0.0, squares_mean - jnp.square(shifted_mean))
+
+
+def _in_two_passes(
+    inputs: jax.Array, axes: tuple[int, ...], *, keepdims: bool
+) -> tuple[jax.Array, jax.Array]:
+    with jax.named_scope(FIRST_PASS):
+        mean = inputs.mean(axes, keepdims=True)
+    with jax.named_scope(SECOND_PASS):
+        var = jnp.square(inputs - mean).mean(axes, keepdims=keepdims)
+    return mean.reshape(var.shape), var
 
 
 def _over_groups(statistic: jax.Array) -> jax.Array:
