@@ -42,9 +42,9 @@ def pointwise_product(
 def _product(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     """Inputs [B, H, W, C] times a kernel [C, D].
 
-    The backward pass is written out for the order of the kernel's gradient. JAX's own multiplies the gradient
-    by the inputs and transposes the small result; XLA:CPU then moves that transposition onto the large
-    gradient and writes it out for a second time, element by element.
+    The backward pass is written out for the sake of the kernel's gradient. JAX's own multiplies the gradient by
+    the inputs over three dimensions and transposes the small result. XLA:CPU then writes out one large operand
+    for a second time, transposed, element by element; matrices it multiplies as they are.
     """
     return lax.dot_general(inputs, kernel, (((3,), (0,)), ((), ())))
 
@@ -55,10 +55,10 @@ def _forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax
 
 def _backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     inputs, kernel = operands
-    places = (0, 1, 2)
     with jax.named_scope(POINTWISE_DOT):
         of_inputs = lax.dot_general(gradient, kernel, (((3,), (1,)), ((), ())))
-        of_kernel = lax.dot_general(inputs, gradient, ((places, places), ((), ())))
+        rows, row_gradients = (one.reshape(-1, one.shape[3]) for one in (inputs, gradient))
+        of_kernel = lax.dot_general(rows, row_gradients, (((0,), (0,)), ((), ())))
     return of_inputs, of_kernel
 
 
