@@ -1,4 +1,7 @@
-"""Whether batch normalisation reads its inputs once for mean and variance, or first for the one, then the other."""
+"""How batch normalisation takes mean and variance.
+
+In one pass over its inputs; in two, the mean first; or in one, by sums of slices (models/batch_sums.py).
+"""
 
 from typing import Any
 
@@ -6,20 +9,45 @@ from trainbench.auto import Auto
 from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.levers.convolution import of_resnets
 from trainbench.levers.lever import Lever, NotProven, Program, Situation
+from trainbench.models.batch_sums import SCOPE
 from trainbench.models.layers import FIRST_PASS, ONE_PASS, SECOND_PASS, SLICES, TWO_PASS
 
 
 def _default(situation: Situation) -> Auto:
-    del situation
-    return Auto(ONE_PASS, "reads the activations once less")
+    if situation.platform == "cpu":
+        return Auto(SLICES, "XLA for CPUs sums a channel element by element, slices in vectors")
+    return Auto(ONE_PASS, "reads the activations once less than two passes")
 
 
 def _prove(value: Any, program: Program) -> str:
+    if value == SLICES:
+        return _prove_slices(program)
     module = program.module
     found = sum(_waiting(module, computation) for computation in module.computations.values())
     if not found:
         raise NotProven(f"batch_statistics={value}, yet no sum of squares in the compiled step awaits a mean")
     return f"{found} sums of squares of the compiled step await a mean"
+
+
+def _prove_slices(program: Program) -> str:
+    computations = program.module.computations.values()
+    slices = sum(
+        one.opcode == "add" and SCOPE in one.op_name for each in computations for one in each.instructions
+    )
+    # What is summed over groups of samples, each with statistics of its own, is no activations.
+    groups = program.situation.axes.replicas
+    others = sum(
+        one.shape.size * groups < each.by_name[one.operands[0]].shape.size
+        for each in computations
+        for one in each.instructions
+        if one.opcode == "reduce" and "batch_norm/" in one.op_name
+    )
+    if others or not slices:
+        raise NotProven(
+            f"batch_statistics={SLICES}, yet the compiled step adds {slices} slices and reduces {others} "
+            "activations to channels in other ways"
+        )
+    return f"{slices:,} additions of slices in the compiled step, and no other sum over activations"
 
 
 def _waiting(module: Module, computation: Computation) -> int:

@@ -1,6 +1,6 @@
 """How a ResNet's first convolution, 7x7 of stride 2 on three channels, is computed.
 
-Model FLOPs stay those of the 7x7 kernel; the other way multiplies a third more elements, of a zero row and column.
+Model FLOPs stay those of the 7x7 kernel; the other way multiplies a third more, a row and a column of zeros.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ def of_imagenet_stems(request: "Request") -> bool:
 
 def _default(situation: Situation) -> Auto:
     del situation
-    return Auto(CONVOLUTION, "")
+    return Auto(CONVOLUTION, "as the model is written")
 
 
 def _prove(value: Any, program: Program) -> str:

@@ -1,9 +1,10 @@
 """Batch normalisation whose sums are taken slice by slice, for compilers that sum columns slowly.
 
-XLA:CPU reduces activations to one number for each channel by going down one channel after the other: an element
-of every cache line that it reads. Adding slices of the image is elementwise work instead, which it turns into
-vector instructions. The last sum, over the samples, is a product with ones, so that the compiler does not fuse
-all of it into one reduction again, and that it can split it over devices.
+XLA:CPU reduces activations to one number for each channel by going down one channel after the other: one
+element of every cache line that it reads. Adding slices of the image is elementwise work instead, which it
+turns into vector instructions; and as sums of sums it rounds less. The last sum, over the samples, is a
+product with ones, so that the compiler does not fuse all of it into one reduction again, and that it can split
+it over devices.
 
 Legend: G groups of samples whose statistics are apart, B samples of each, H height, W width, C channels.
 """
@@ -98,20 +99,20 @@ def _spread(statistic: jax.Array) -> jax.Array:
 def _total(term: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
     """The sum [G, C] of an elementwise `term` of arrays [G, B, H, W, C]."""
     with jax.named_scope(SCOPE):
-        folded = _folded([term(*parts) for parts in zip(*(_cut(one, _HEIGHT) for one in arrays), strict=True)])
+        folded = _folded(
+            [term(*parts) for parts in zip(*(_cut(one, _HEIGHT) for one in arrays), strict=True)]
+        )
         for axis in (_HEIGHT, _WIDTH):
             while folded.shape[axis] > 1:
                 folded = _folded(_cut(folded, axis))
         by_sample = folded[:, :, 0, 0]
         ones = jnp.ones(by_sample.shape[1], by_sample.dtype)
         # Full float32 also where products round their operands by default, as on TPUs.
-        return lax.dot_general(
-            ones, by_sample, (((0,), (1,)), ((), ())), precision=lax.Precision.HIGHEST
-        )
+        return lax.dot_general(ones, by_sample, (((0,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
 def _cut(array: jax.Array, axis: int) -> list[jax.Array]:
-    """At most `SLICES_AT_A_TIME` slices along an axis, of equal lengths but for the last, which may be shorter."""
+    """At most `SLICES_AT_A_TIME` slices along an axis, of one length; the last one may be shorter."""
     size = array.shape[axis]
     length = -(-size // SLICES_AT_A_TIME)
     starts = range(0, size, length)

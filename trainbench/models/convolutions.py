@@ -1,6 +1,6 @@
 """Convolutions computed in other ways than by XLA's convolution, with the same kernels and the same results.
 
-Each takes the arguments of `jax.lax.conv_general_dilated` that Flax hands to it, and is exact but for rounding.
+Each takes the arguments of `jax.lax.conv_general_dilated` that Flax hands to it, exact but for rounding.
 
 Legend: B batch, H height, W width, C channels in, D channels out.
 """
@@ -16,6 +16,8 @@ from jax import lax
 CONVOLUTION, POINTWISE_DOT, SPACE_TO_DEPTH = "convolution", "pointwise_dot", "space_to_depth"
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# Of activations [B, H, W, C] and a matrix [C, D].
+_OVER_CHANNELS = (((3,), (0,)), ((), ()))
 
 
 def pointwise_product(
@@ -42,15 +44,16 @@ def pointwise_product(
 def _product(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
     """Inputs [B, H, W, C] times a kernel [C, D].
 
-    The backward pass is written out for the sake of the kernel's gradient. JAX's own multiplies the gradient by
-    the inputs over three dimensions and transposes the small result. XLA:CPU then writes out one large operand
-    for a second time, transposed, element by element; matrices it multiplies as they are.
+    The backward pass is written out for the sake of the kernel's gradient. JAX's own multiplies the gradient
+    by the inputs over three dimensions and transposes the small result. XLA:CPU then writes out one large
+    operand for a second time, transposed, element by element; matrices it multiplies as they are.
     """
-    return lax.dot_general(inputs, kernel, (((3,), (0,)), ((), ())))
+    return lax.dot_general(inputs, kernel, _OVER_CHANNELS)
 
 
 def _forward(inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _product(inputs, kernel), (inputs, kernel)
+    # Not by `_product`: what rematerialisation may keep has to see the product itself.
+    return lax.dot_general(inputs, kernel, _OVER_CHANNELS), (inputs, kernel)
 
 
 def _backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -70,10 +73,9 @@ def space_to_depth_stem(
 ) -> jax.Array:
     """A 7x7 convolution of stride 2 as one of 4x4 and stride 1, on squares of 2x2 pixels side by side.
 
-    Three channels fill few lanes of a matrix unit; twelve fill four times as many. The kernel gets a row and a
-    column of zeros in front, so that its squares fall on those of the image (MLPerf's ResNets on TPUs compute
-    it so: Ying et al. 2018, arXiv:1811.06992; `conv0_space_to_depth` in TensorFlow's TPU models). It multiplies
-    64 x 3 elements for each output in place of 49 x 3.
+    Three channels fill few lanes of a matrix unit, twelve four times as many. The kernel gets a row and a
+    column of zeros in front, so that its squares fall on those of the image, as in `conv0_space_to_depth` of
+    TensorFlow's TPU models. It multiplies 64 x 3 elements for each output in place of 49 x 3.
 
     Args:
       inputs: [B, H, W, C].

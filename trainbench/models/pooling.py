@@ -20,9 +20,9 @@ def max_pool_by_slices(inputs: jax.Array) -> jax.Array:
     """The largest of each 3x3 window of stride 2, with one pixel of padding: the pool of ResNet's stem.
 
     Equal to `nnx.max_pool` in both passes: of equal elements in a window, the first one takes the gradient.
-    XLA:CPU has no kernel for that gradient. It pairs every element with its index, reduces windows of pairs and
-    scatters; here the forward pass keeps which tap was largest, 1 byte for each output, and the backward pass
-    asks each pixel's one, two or four windows.
+    XLA:CPU has no kernel for that gradient. It pairs every element with its index, reduces windows of pairs
+    and scatters; here the forward pass keeps which tap was largest, 1 byte for each output, and the backward
+    pass asks each pixel's one, two or four windows.
 
     Args:
       inputs: [B, H, W, C].

@@ -9,7 +9,7 @@ What is unusual:
 Legend: B batch, H height, W width, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -107,7 +107,7 @@ def convolution(
 
     How it is computed is up to `policy.levers`; what, and its parameters, is the same.
     """
-    lowering = jax.lax.conv_general_dilated
+    lowering: Callable[..., jax.Array] = jax.lax.conv_general_dilated
     if kernel == 1 and policy.levers.convolution == POINTWISE_DOT:
         lowering = pointwise_product
     if (kernel, stride) == STEMS["imagenet"][:2] and policy.levers.stem == SPACE_TO_DEPTH:
@@ -187,7 +187,7 @@ class BottleneckBlock(nnx.Module):
 
 
 def max_pool_by_windows(inputs: jax.Array) -> jax.Array:
-    """The largest of each 3x3 window of stride 2, with one pixel of padding: [B, ceil(H / 2), ceil(W / 2), C]."""
+    """The largest of each 3x3 window of stride 2, padded by one pixel: [B, ceil(H / 2), ceil(W / 2), C]."""
     return nnx.max_pool(inputs, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
