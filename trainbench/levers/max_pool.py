@@ -11,6 +11,7 @@ from trainbench.models.pooling import SCOPE, SLICES, WINDOWS
 BY_WINDOWS = "reduce_window_max"
 
 
+# Compiled for one TPU v5e (libtpu 0.0.43.2; one block a stage, batch 64), slices are forecast 20 % slower.
 def _default(situation: Situation) -> Auto:
     if situation.platform == "cpu":
         return Auto(SLICES, "XLA for CPUs has no kernel for the gradient of a maximum over windows")
