@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainbench.compiled.hlo import Computation, Instruction
+from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.compiled.shape import Shape
 
 # cuBLAS and cuBLASLt, as "__cublas$gemm" and "__cublas$lt$matmul".
@@ -46,6 +46,16 @@ def product_of(computation: Computation, one: Instruction) -> Product | None:
     else:
         return None
     return Product(_operands(computation, one)[0].dtype, _precision(one), flops)
+
+
+def named_products(module: Module, scope: str) -> list[Instruction]:
+    """The products, wherever they are in the program, that a `jax.named_scope` of this name encloses."""
+    return [
+        one
+        for computation in module.computations.values()
+        for one in computation.instructions
+        if (one.opcode in ("dot", "convolution") or is_library_call(one)) and scope in one.op_name
+    ]
 
 
 def is_library_call(one: Instruction) -> bool:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 from trainbench import checks
 from trainbench.auto import Auto
 from trainbench.errors import UserError
-from trainbench.levers import compiler_flags, first_moment, loops, remat
+from trainbench.levers import (
+    batch_statistics,
+    compiler_flags,
+    convolution,
+    first_moment,
+    loops,
+    max_pool,
+    remat,
+    stem,
+)
 from trainbench.levers.lever import Lever, Program, Situation
 from trainbench.levers.values import Levers
 
@@ -22,6 +31,10 @@ LEVERS: Mapping[str, Lever] = {
         loops.STEPS_PER_CALL,
         first_moment.LEVER,
         compiler_flags.LEVER,
+        convolution.LEVER,
+        stem.LEVER,
+        max_pool.LEVER,
+        batch_statistics.LEVER,
     )
 }
 # Those whose values are resolved here; the others' are read with the rest of the request.

@@ -10,10 +10,18 @@ class Levers:
     Attributes:
       compiler_flags: name of the preset of flags for the compiler.
       first_moment: dtype in which the optimizer keeps its running mean of gradients.
+      convolution: how 1x1 convolutions are computed.
+      stem: how the 7x7 convolution of stride 2 is.
+      batch_statistics: how batch normalisation takes the variance.
+      max_pool: how the maximum over windows is taken.
     """
 
     compiler_flags: str = "none"
     first_moment: str = "fp32"
+    convolution: str = "convolution"
+    stem: str = "convolution"
+    batch_statistics: str = "one_pass"
+    max_pool: str = "windows"
 
 
 PLAIN = Levers()

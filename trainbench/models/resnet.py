@@ -9,7 +9,7 @@ What is unusual:
 Legend: B batch, H height, W width, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -17,7 +17,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
+from trainbench.models.convolutions import (
+    POINTWISE_DOT,
+    SPACE_TO_DEPTH,
+    pointwise_product,
+    space_to_depth_stem,
+)
 from trainbench.models.layers import BatchNorm, Classifier, Policy, run_block
+from trainbench.models.pooling import SLICES, max_pool_by_slices
 
 TASK = "image_classification"
 BATCH_NORM = True
@@ -96,7 +103,15 @@ def stage_shapes(config: Config) -> list[list[BlockShape]]:
 def convolution(
     in_channels: int, out_channels: int, kernel: int, stride: int, *, policy: Policy, rngs: nnx.Rngs
 ) -> nnx.Conv:
-    """A square convolution without bias (the BatchNorm after it has one), padded by half its kernel."""
+    """A square convolution without bias (the BatchNorm after it has one), padded by half its kernel.
+
+    How it is computed is up to `policy.levers`; what, and its parameters, is the same.
+    """
+    lowering: Callable[..., jax.Array] = jax.lax.conv_general_dilated
+    if kernel == 1 and policy.levers.convolution == POINTWISE_DOT:
+        lowering = pointwise_product
+    if (kernel, stride) == STEMS["imagenet"][:2] and policy.levers.stem == SPACE_TO_DEPTH:
+        lowering = space_to_depth_stem
     return nnx.Conv(
         in_channels,
         out_channels,
@@ -107,6 +122,7 @@ def convolution(
         kernel_init=CONV_INIT,
         dtype=policy.compute_dtype,
         param_dtype=policy.param_dtype,
+        conv_general_dilated=lowering,
         rngs=rngs,
     )
 
@@ -170,6 +186,11 @@ class BottleneckBlock(nnx.Module):
         return jax.nn.relu(branch + shortcut)
 
 
+def max_pool_by_windows(inputs: jax.Array) -> jax.Array:
+    """The largest of each 3x3 window of stride 2, padded by one pixel: [B, ceil(H / 2), ceil(W / 2), C]."""
+    return nnx.max_pool(inputs, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
 BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
 
 
@@ -190,13 +211,14 @@ class Model(nnx.Module):
         self.head = Classifier(shapes[-1][-1].out_channels, config.classes, policy=policy, rngs=rngs)
         self.compute_dtype = policy.compute_dtype
         self.remat = policy.remat
+        self.pool = max_pool_by_slices if policy.levers.max_pool == SLICES else max_pool_by_windows
 
     def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Float32 logits [B, classes] of normalised images [B, H, W, 3]; `rngs` is unused (no dropout)."""
         features = self.stem_conv(images.astype(self.compute_dtype))
         features = jax.nn.relu(self.stem_norm(features, train=train))
         if self.has_pool:
-            features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            features = self.pool(features)
         for number, stage in enumerate(self.stages, start=1):
             with jax.named_scope(f"stage{number}"):
                 for block in stage:
