@@ -31,7 +31,7 @@ DEVICES = 8
 # somewhat more of it. Batch statistics of each replica alone already make 5e-4.
 BOUND = 2e-5
 
-MODELS = ("resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny")
+MODELS = ("resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny", "llama_tiny", "t5_tiny")
 MODES = ("data", "fsdp", "tensor", "data_fsdp", "data_tensor", "fsdp_tensor", "data_fsdp_tensor")
 
 
@@ -67,9 +67,16 @@ def _alone(model: str, more: tuple[str, ...], devices: Devices) -> np.ndarray:
 
 def _asked(model: str, *more: str) -> list[str]:
     common = (f"global_batch_size={GLOBAL_BATCH}", "precision=fp32", "batch_norm=synchronised")
-    # As many heads as devices, which share them.
-    heads = () if model == "resnet_tiny" else (f"model.architecture.heads={DEVICES}",)
-    return [f"model={model}", *common, *heads, *more]
+    return [f"model={model}", *common, *_heads(model), *more]
+
+
+def _heads(model: str) -> tuple[str, ...]:
+    """As many heads as devices, which share them; where heads share keys, as many of these."""
+    if model == "resnet_tiny":
+        return ()
+    if model == "llama_tiny":
+        return (f"model.architecture.heads={2 * DEVICES}", f"model.architecture.key_heads={DEVICES}")
+    return (f"model.architecture.heads={DEVICES}",)
 
 
 def _tree(overrides: Sequence[str]) -> dict[str, object]:

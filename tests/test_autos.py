@@ -184,6 +184,11 @@ def test_a_global_batch_is_divided_by_all_devices():
             "parallel.tensor=8 does not divide the 3 attention heads of vit_b16",
             "parallel=data",
         ),
+        (
+            ["model=llama_tiny", "parallel=tensor"],
+            "parallel.tensor=8 does not divide the 2 heads of keys and values of llama_tiny",
+            "parallel.tensor=2",
+        ),
     ],
 )
 def test_what_the_mesh_cannot_split_is_refused_with_what_it_can(overrides, said, fix):

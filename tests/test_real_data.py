@@ -23,7 +23,7 @@ from trainbench.real_data import open_data
 
 DATA = [
     (f"model={name}_tiny", f"data={data}")
-    for name, data in (("resnet", "digits"), ("bert", "kjv"), ("gpt2", "kjv"))
+    for name, data in (("resnet", "digits"), ("bert", "kjv"), ("gpt2", "kjv"), ("t5", "kjv"))
 ]
 FAST = ("measure=quick", "steps=8", "warmup=1")
 # How long is measured what a run sets its own steps against.
@@ -75,6 +75,8 @@ def small_photos(directory, damaged=()):
         ),
         (("bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
         (("gpt2_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+        (("llama_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
+        (("t5_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
     ],
 )
 def test_every_embedded_set_trains(run, overrides, chosen):

@@ -185,10 +185,16 @@ def _share_of_device(request: Request, axes: Axes) -> int:
 
 
 def _check_heads(request: Request, axes: Axes) -> None:
-    """Nothing if whole attention heads lie on each device, or the model has none."""
-    heads = getattr(request.model.architecture, "heads", None)
+    """Nothing if whole attention heads lie on each device, or the model has none.
+
+    Where query heads share keys and values, the heads of these are what has to be shared out.
+    """
+    architecture = request.model.architecture
+    key_heads = getattr(architecture, "key_heads", None)
+    heads = key_heads or getattr(architecture, "heads", None)
     if heads is None or heads % axes.tensor == 0:
         return
+    what = "heads of keys and values" if key_heads else "attention heads"
     fitting = [size for size in range(1, heads + 1) if heads % size == 0]
     # Divides the devices as well, so it makes a mesh.
     size = math.gcd(heads, axes.tensor)
@@ -196,7 +202,7 @@ def _check_heads(request: Request, axes: Axes) -> None:
     if request.parallel.tensor is None:
         fix = f"parallel=data_tensor {fix}" if size > 1 else "parallel=data"
     raise UserError(
-        f"parallel.tensor={axes.tensor} does not divide the {heads} attention heads of {request.model.name}",
+        f"parallel.tensor={axes.tensor} does not divide the {heads} {what} of {request.model.name}",
         allowed=", ".join(map(str, fitting)),
         fix=fix,
     )

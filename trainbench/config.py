@@ -63,7 +63,7 @@ DATA_CHOICES = {
 # Fields whose type alone does not say what they may be.
 KINDS = {
     **dict.fromkeys(("dropout_rate", "momentum", "b1", "b2"), checks.SHARE),
-    **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds"), checks.POSITIVE),
+    **dict.fromkeys(("eps", "trust_coefficient", "cpu_seconds", "rotary_base"), checks.POSITIVE),
     **dict.fromkeys(("workers", "threads", "bad_records"), checks.WHOLE),
     **dict.fromkeys(("dir", "manual_dir", "tokenizer"), checks.PATH),
 }

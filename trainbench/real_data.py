@@ -11,6 +11,7 @@ from trainbench.data.text_causal import CausalRows
 from trainbench.data.text_masked import MaskedRows
 from trainbench.data.text_rows import Rows
 from trainbench.data.text_set import TextSet, open_text
+from trainbench.data.text_spans import SpanRows
 from trainbench.data.tf_image_set import TfImageSet, open_tf_images
 from trainbench.models import bert
 
@@ -35,4 +36,6 @@ def _rows(model: ModelConfig, packing: str) -> Rows:
     assert length is not None
     if model.task == "causal_language_model":
         return CausalRows(length, packing)
+    if model.task == "span_corruption":
+        return SpanRows(length, model.architecture.vocabulary, packing)
     return MaskedRows(length, bert.predictions_per_sequence(length), packing)

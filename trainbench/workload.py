@@ -20,7 +20,13 @@ from trainbench.models.layers import Policy
 from trainbench.training import optimizer as optimizers
 from trainbench.training.state import BuildModel, Structure, TrainState, init
 from trainbench.training.step import THREEFRY, StepFunction, make_step
-from trainbench.training.task import CausalLanguageModel, ImageClassification, MaskedLanguageModel, Task
+from trainbench.training.task import (
+    CausalLanguageModel,
+    ImageClassification,
+    MaskedLanguageModel,
+    SpanCorruption,
+    Task,
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,10 @@ def make_task(request: Request, wire: ImageWire | None = None) -> Task:
         return MaskedLanguageModel(model.architecture, model.sequence_length)
     if model.task == "causal_language_model":
         assert model.sequence_length is not None
-        return CausalLanguageModel(model.architecture, model.sequence_length)
+        return CausalLanguageModel(model.architecture, model.family, model.sequence_length)
+    if model.task == "span_corruption":
+        assert model.sequence_length is not None
+        return SpanCorruption(model.architecture, model.sequence_length)
     assert model.image_size is not None
     wire = wire or synthetic_wire(model.image_size, model.architecture.classes)
     if wire.classes > model.architecture.classes:

@@ -80,6 +80,19 @@ def random_text(batch: int = 2, length: int = 16, vocabulary: int = 1024) -> dic
     }
 
 
+def random_pair(
+    batch: int = 2, length: int = 16, targets: int = 6, vocabulary: int = 1024
+) -> dict[str, jax.Array]:
+    """The inputs of t5, the last quarter of the second text being padding."""
+    text = random_text(batch, length, vocabulary)
+    decoder_ids = jax.random.randint(jax.random.key(2), (batch, targets), 0, vocabulary)
+    return {
+        "token_ids": text["token_ids"],
+        "padding_mask": text["padding_mask"],
+        "decoder_ids": decoder_ids,
+    }
+
+
 def find_products(jaxpr: Any) -> Iterator[Any]:
     """Every matrix product and convolution of a traced program, nested programs included."""
     for equation in jaxpr.eqns:

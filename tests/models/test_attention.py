@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from tests.models.building import find_products
 from trainbench.models.attention import attend, causal_mask
 
 
@@ -23,6 +24,37 @@ def test_attention_is_the_softmax_weighted_sum():
     weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = np.einsum("bnts,bsnh->btnh", weights, value)
     np.testing.assert_allclose(attend_in_evaluation(random_heads()), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_that_share_keys_give_what_they_give_with_keys_of_their_own():
+    keys = jax.random.split(jax.random.key(1), 4)
+    query = jax.random.normal(keys[0], (2, 5, 6, 4))
+    key, value = (jax.random.normal(each, (2, 7, 2, 4)) for each in keys[1:3])
+    bias = jax.random.normal(keys[3], (6, 5, 7))
+    options = {"mask": jnp.arange(7) > 1, "bias": bias, "dropout_rate": 0.0, "rngs": None, "train": False}
+    repeated = (jnp.repeat(each, 3, axis=2) for each in (key, value))
+    np.testing.assert_allclose(
+        attend(query, key, value, **options), attend(query, *repeated, **options), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_shared_keys_are_not_repeated_in_the_program():
+    query, key = jnp.ones((2, 5, 6, 4)), jnp.ones((2, 7, 2, 4))
+    options = {"mask": None, "dropout_rate": 0.0, "rngs": None, "train": False}
+    program = jax.make_jaxpr(lambda *heads: attend(*heads, **options))(query, key, key)
+    for product in find_products(program):
+        assert (2, 7, 2, 4) in [variable.aval.shape for variable in product.invars]
+
+
+def test_a_bias_is_added_to_the_scaled_logits():
+    query, key, value = random_heads()
+    bias = jax.random.normal(jax.random.key(3), (2, 5, 5))
+    logits = jnp.einsum("btnh,bsnh->bnts", query, key) * 0.25 + bias
+    expected = jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(logits), value)
+    found = attend(
+        query, key, value, mask=None, dropout_rate=0.0, rngs=None, train=False, bias=bias, scale=0.25
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_masked_keys_have_no_influence():

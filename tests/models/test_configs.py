@@ -4,9 +4,9 @@ import pytest
 
 from tests.models.building import ALIASES, MODEL_DIR, NAMES, family_and_config, read_yaml
 from trainbench.errors import UserError
-from trainbench.models import bert, gpt2, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, t5, vit
 
-OPTIMIZERS = {"resnet": "sgd", "vit": "adamw", "bert": "lamb", "gpt2": "adamw"}
+OPTIMIZERS = {"resnet": "sgd", "bert": "lamb"} | dict.fromkeys(("vit", "gpt2", "llama", "t5"), "adamw")
 
 
 def test_every_promised_model_is_there():
@@ -15,14 +15,18 @@ def test_every_promised_model_is_there():
     berts = {f"bert_{size}" for size in ("base", "large", "tiny")}
     shipped = {path.stem for path in MODEL_DIR.glob("*.yaml")}
     gpts = {f"gpt2_{size}" for size in ("124m", "345m", "774m", "1558m", "tiny")}
-    assert shipped == resnets | vits | berts | gpts | set(ALIASES)
+    gpts |= {f"gpt3_{size}" for size in ("125m", "350m", "760m", "1_3b", "2_7b", "6_7b", "13b", "175b")}
+    llamas = {f"llama_{size}" for size in ("1b", "8b", "70b", "405b", "2_7b", "2_70b", "tiny")}
+    llamas |= {f"maxtext_{size}b" for size in (16, 32, 64, 128, 512)}
+    t5s = {f"t5_{size}" for size in ("small", "base", "large", "xl", "xxl", "tiny")}
+    assert shipped == resnets | vits | berts | gpts | llamas | t5s | set(ALIASES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_builds_a_config_of_its_own_size(name):
     settings = read_yaml(name)
     family, config = family_and_config(name)
-    size_key = "sequence_length" if family in (bert, gpt2) else "image_size"
+    size_key = "image_size" if family in (resnet, vit) else "sequence_length"
     family.validate(config, settings[size_key])
     hash(config)
     assert settings["name"] == name
@@ -64,6 +68,9 @@ def test_aliases(alias, name):
         (bert, bert.Config(), 0, ["sequence_length=0", "1 to 512"]),
         (gpt2, gpt2.Config(), 1025, ["sequence_length=1025", "1 to 1024", "sequence_length=1024"]),
         (gpt2, gpt2.Config(), 0, ["sequence_length=0", "1 to 1024"]),
+        (llama, llama.Config(), 8193, ["sequence_length=8193", "1 to 8192", "sequence_length=8192"]),
+        (llama, llama.Config(), 0, ["sequence_length=0", "1 to 8192"]),
+        (t5, t5.Config(), 2, ["sequence_length=2", "at least 3", "sequence_length=512"]),
     ],
 )
 def test_impossible_sizes_are_refused_with_a_fix(family, config, size, fragments):
@@ -83,6 +90,10 @@ def test_impossible_sizes_are_refused_with_a_fix(family, config, size, fragments
         (bert, bert.Config(), 1),
         (gpt2, gpt2.Config(), 1024),
         (gpt2, gpt2.Config(), 1),
+        (llama, llama.Config(), 8192),
+        (llama, llama.Config(), 1),
+        (t5, t5.Config(), 3),
+        (t5, t5.Config(), 4096),
     ],
 )
 def test_possible_sizes_are_accepted(family, config, size):
@@ -97,6 +108,8 @@ def test_possible_sizes_are_accepted(family, config, size):
         (vit, {"width": 100, "heads": 3}),
         (bert, {"width": 100, "heads": 3}),
         (gpt2, {"width": 100, "heads": 3}),
+        (llama, {"heads": 6, "key_heads": 4}),
+        (llama, {"head_width": 33}),
     ],
 )
 def test_impossible_architectures_are_refused(family, settings):

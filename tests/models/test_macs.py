@@ -4,7 +4,7 @@ import pytest
 
 from tests.models.building import family_and_config
 from tests.models.test_parameter_counts import PUBLISHED
-from trainbench.models import bert, gpt2, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, t5, vit
 
 GIGA = 1e9
 
@@ -68,12 +68,44 @@ def test_gpt2_agrees_with_palm(name):
     assert 6 * macs == pytest.approx(1024 * per_token, rel=0.002)
 
 
+@pytest.mark.parametrize(
+    ("name", "untouched"), [("llama_8b", 128256 * 4096), ("llama_2_7b", 32000 * 4096), ("llama_1b", 0)]
+)
+def test_llama_agrees_with_palm(name, untouched):
+    """6 N + 12 L H Q T per token (arXiv:2204.02311, appendix B), N without the table that is only looked up.
+
+    N counts norms too, which multiply nothing: 0.01 % of the parameters.
+    """
+    _, config = family_and_config(name)
+    query_width = config.heads * config.head_width
+    per_token = 6 * (PUBLISHED[name] - untouched) + 12 * config.depth * query_width * 4096
+    macs = llama.forward_macs(config, sequence_length=4096)
+    assert 6 * macs == pytest.approx(4096 * per_token, rel=0.0002)
+
+
+@pytest.mark.parametrize("name", ["t5_small", "t5_base", "t5_large"])
+def test_t5_agrees_with_its_parameters(name):
+    """Each weight multiplies once for each token of its side: those of keys and values of the text's."""
+    _, config = family_and_config(name)
+    inner, width = config.heads * config.head_width, config.width
+    feed_forward = 3 * width * config.mlp_width
+    read = config.depth * (4 * width * inner + feed_forward + 2 * width * inner)
+    written = config.depth * (6 * width * inner + feed_forward) + width * config.vocabulary
+    small = 2 * 32 * config.heads + (5 * config.depth + 2) * width
+    assert read + written + small + width * config.vocabulary == PUBLISHED[name]
+    attention = 2 * config.depth * inner * (512**2 + 114**2 + 114 * 512)
+    macs = t5.forward_macs(config, sequence_length=512, target_length=114)
+    assert macs == 512 * read + 114 * written + attention
+
+
 def test_first_layers():
     # 7 x 7 x 3 x 64 taps at 112 x 112 outputs; 196 patches of 768 values into 768 features.
     assert resnet.first_layer_macs(resnet.Config(), image_size=224) == 7 * 7 * 3 * 64 * 112 * 112
     assert vit.first_layer_macs(vit.Config(), image_size=224) == 196 * 768 * 768
     assert bert.first_layer_macs(bert.Config(), sequence_length=128, predictions=20) == 0
     assert gpt2.first_layer_macs(gpt2.Config(), sequence_length=1024) == 0
+    assert llama.first_layer_macs(llama.Config(), sequence_length=1024) == 0
+    assert t5.first_layer_macs(t5.Config(), sequence_length=512, target_length=114) == 0
 
 
 def test_odd_image_sizes_count_the_rounded_up_maps():

@@ -15,12 +15,14 @@ from tests.models.building import (
     family_and_config,
     find_products,
     random_images,
+    random_pair,
     random_text,
 )
-from trainbench.models import FAMILIES, gpt2, resnet, vit
+from trainbench.models import FAMILIES, gpt2, llama, resnet, t5, vit
 from trainbench.models.layers import Policy
 
-TINY = ["resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny"]
+TINY = ["resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny", "llama_tiny", "t5_tiny"]
+DECODERS = ["gpt2_tiny", "llama_tiny"]
 POLICIES = [FLOAT32, BFLOAT16, BFLOAT16_FULL]
 
 
@@ -28,14 +30,23 @@ def run_tiny(name: str, model: nnx.Module, *, train: bool, rngs: nnx.Rngs | None
     """Logits of the tiny model on fixed inputs; running statistics move on inside the model."""
     if name == "bert_tiny":
         return run_bert(model, random_text(), None, train, rngs)
-    # Tokens and images are the only argument of the models that are not BERT.
-    inputs = random_text()["token_ids"] if name == "gpt2_tiny" else random_images(32)
+    if name == "t5_tiny":
+        return run_t5(model, random_pair(), train, rngs)
+    # Tokens and images are the only argument of the others.
+    inputs = random_text()["token_ids"] if name in DECODERS else random_images(32)
     return run_model(model, inputs, train, rngs)
 
 
 @nnx.jit(static_argnames="train")
 def run_model(model: nnx.Module, inputs: jax.Array, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     return model(inputs, train=train, rngs=rngs)
+
+
+@nnx.jit(static_argnames="train")
+def run_t5(
+    model: nnx.Module, pair: dict[str, jax.Array], train: bool = False, rngs: nnx.Rngs | None = None
+) -> jax.Array:
+    return model(**pair, train=train, rngs=rngs)
 
 
 @nnx.jit(static_argnames="train")
@@ -57,6 +68,8 @@ def run_bert(
         ("vit_tiny", (2, 10)),
         ("bert_tiny", (2, 16, 1024)),
         ("gpt2_tiny", (2, 16, 1024)),
+        ("llama_tiny", (2, 16, 1024)),
+        ("t5_tiny", (2, 6, 1024)),
     ],
 )
 def test_logits_are_float32_under_every_policy(name, shape, policy):
@@ -77,7 +90,9 @@ def test_a_fresh_model_is_finite_and_starts_near_chance(name):
     model = nnx.jit(lambda: family.Model(config, policy=BFLOAT16_FULL, rngs=nnx.Rngs(0)))()
     logits = run_tiny(name, model, train=True, rngs=nnx.Rngs(0))
     entropy = -(jax.nn.softmax(logits) * jax.nn.log_softmax(logits)).sum(-1).mean()
-    np.testing.assert_allclose(entropy, np.log(logits.shape[-1]), rtol=0.05)
+    # T5's head starts with logits of variance 1, which cost half a nat.
+    chance = np.log(logits.shape[-1]) - (0.5 if name == "t5_tiny" else 0.0)
+    np.testing.assert_allclose(entropy, chance, rtol=0.05)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -149,7 +164,7 @@ def test_training_with_dropout_needs_rngs():
         run_tiny("bert_tiny", build("bert_tiny"), train=True)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "bert_base", "gpt2_124m"])
+@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "bert_base", "gpt2_124m", "llama_8b", "t5_base"])
 def test_full_sizes_trace(name):
     model = abstract(name, BFLOAT16)
     graph, state = nnx.split(model)
@@ -166,13 +181,22 @@ def test_full_sizes_trace(name):
                 train=True,
                 rngs=nnx.Rngs(0),
             )
+        if name == "t5_base":
+            tokens, mask, targets = inputs
+            return built(tokens, padding_mask=mask, decoder_ids=targets, train=True)
         return built(*inputs, train=True)
 
     images = [jax.ShapeDtypeStruct((4, 224, 224, 3), jnp.uint8)]
     tokens = jax.ShapeDtypeStruct((4, 128), jnp.int32)
     text = [tokens, jax.ShapeDtypeStruct((4, 128), bool), jax.ShapeDtypeStruct((4, 20), jnp.int32)]
-    inputs = {"bert_base": text, "gpt2_124m": [jax.ShapeDtypeStruct((4, 1024), jnp.int32)]}.get(name, images)
-    shapes = {"bert_base": (4, 20, 30522), "gpt2_124m": (4, 1024, 50257)}
+    long = [jax.ShapeDtypeStruct((4, 1024), jnp.int32)]
+    inputs = {"bert_base": text, "t5_base": text, "gpt2_124m": long, "llama_8b": long}.get(name, images)
+    shapes = {
+        "bert_base": (4, 20, 30522),
+        "t5_base": (4, 20, 32128),
+        "gpt2_124m": (4, 1024, 50257),
+        "llama_8b": (4, 1024, 128256),
+    }
     logits = jax.eval_shape(forward, state, *inputs)
     assert logits.shape == shapes.get(name, (4, 1000))
     assert logits.dtype == jnp.float32
@@ -225,17 +249,19 @@ def test_bert_segments_matter():
     assert not np.allclose(run_bert(model, text, None), run_bert(model, other, None))
 
 
+@pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize("position", [1, 7, 15])
-def test_gpt2_sees_nothing_of_later_tokens(position):
-    model, tokens = build("gpt2_tiny"), random_text()["token_ids"]
+def test_a_decoder_sees_nothing_of_later_tokens(name, position):
+    model, tokens = build(name), random_text()["token_ids"]
     changed = tokens.at[:, position:].set((tokens[:, position:] + 1) % 1024)
     before, after = (run_model(model, ids, False) for ids in (tokens, changed))
     np.testing.assert_array_equal(before[:, :position], after[:, :position])
     assert not np.isclose(before[:, position:], after[:, position:]).all(-1).any()
 
 
-def test_gpt2_logits_depend_on_all_earlier_tokens_and_on_their_places():
-    model, tokens = build("gpt2_tiny"), random_text()["token_ids"]
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_logits_of_a_decoder_depend_on_all_earlier_tokens_and_on_their_places(name):
+    model, tokens = build(name), random_text()["token_ids"]
     last = run_model(model, tokens, False)[:, -1]
     for position in range(15):
         changed = tokens.at[:, position].set((tokens[:, position] + 1) % 1024)
@@ -256,9 +282,70 @@ def test_gpt2_starts_with_small_weights_and_smaller_ones_where_the_residual_stre
             assert found == 0
 
 
+def test_only_distances_between_tokens_matter_to_a_rotation():
+    query, key = jax.random.normal(jax.random.key(0), (2, 1, 9, 1, 32))
+    same = jnp.broadcast_to(query[:, :1], query.shape), jnp.broadcast_to(key[:, :1], key.shape)
+    turn = llama.turns(9, 32, 100.0)
+    rows = jnp.einsum("btnh,bsnh->ts", *(llama.rotated(heads, turn) for heads in same))
+    for distance in range(-8, 9):
+        along = np.diagonal(rows, distance)
+        np.testing.assert_allclose(along, along[0], atol=1e-4)
+    assert abs(rows[0, 0] - rows[0, 5]) > 0.1
+
+
+def test_the_first_token_does_not_turn_and_no_token_changes_its_length():
+    heads = jax.random.normal(jax.random.key(0), (2, 9, 3, 32))
+    turned = llama.rotated(heads, llama.turns(9, 32, 500000.0))
+    np.testing.assert_array_equal(turned[:, 0], heads[:, 0])
+    np.testing.assert_allclose(jnp.square(turned).sum(-1), jnp.square(heads).sum(-1), rtol=1e-5)
+
+
+def test_a_llama_may_predict_with_its_token_table():
+    tied, apart = (abstract("llama_tiny", tied=tied) for tied in (True, False))
+    assert not hasattr(tied, "head")
+    assert apart.head.kernel.shape == (128, 1024)
+    assert run_model(build("llama_tiny", tied=True), random_text()["token_ids"], False).shape == (2, 16, 1024)
+
+
+def test_a_t5_writes_without_seeing_later_tokens_and_reads_all_of_the_text():
+    model, pair = build("t5_tiny"), random_pair()
+    before = run_t5(model, pair)
+    for position in (1, 5):
+        ids = pair["decoder_ids"].at[:, position].add(1) % 1024
+        after = run_t5(model, {**pair, "decoder_ids": ids})
+        np.testing.assert_array_equal(before[:, :position], after[:, :position])
+        assert not np.isclose(before[:, position], after[:, position]).all(-1).any()
+    for position in (0, 11):
+        ids = pair["token_ids"].at[:, position].add(1) % 1024
+        assert not np.isclose(before, run_t5(model, {**pair, "token_ids": ids})).all(-1).any()
+
+
+def test_a_t5_sees_no_padding():
+    model, pair = build("t5_tiny"), random_pair()
+    changed = {**pair, "token_ids": jnp.where(pair["padding_mask"], pair["token_ids"], 7)}
+    np.testing.assert_allclose(run_t5(model, pair), run_t5(model, changed), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(
+        run_t5(model, pair), run_t5(model, {**pair, "padding_mask": jnp.ones((2, 16), bool)})
+    )
+
+
+@pytest.mark.parametrize("both_ways", [True, False])
+def test_ranges_of_distance_are_all_used_and_grow_with_distance(both_ways):
+    distances = jnp.arange(-300, 301)
+    ranges = np.asarray(t5.distance_range(distances, both_ways=both_ways))
+    if both_ways:
+        assert set(ranges[300:]) | set(ranges[:300]) == set(range(32)) - {16}
+        np.testing.assert_array_equal(ranges[:300][::-1] + 16, ranges[301:])
+    else:
+        assert set(ranges) == set(range(32))
+        assert not ranges[300:].any()
+    assert (np.diff(ranges[:301]) <= 0).all()
+
+
 def test_families_share_one_contract():
+    tasks = {"image_classification", "masked_language_model", "causal_language_model", "span_corruption"}
     for family in FAMILIES.values():
-        assert family.TASK in {"image_classification", "masked_language_model", "causal_language_model"}
+        assert family.TASK in tasks
         for name in ("Config", "Model", "validate", "forward_macs", "first_layer_macs"):
             assert callable(getattr(family, name))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.parity.weights import Arrays, translate_all
-from trainbench.models import bert, gpt2, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, t5, vit
 
 WHY = "the parity tests need torch and transformers: make parity installs them"
 torch = pytest.importorskip("torch", reason=WHY)
@@ -129,16 +129,77 @@ def gpt2_twin(config: gpt2.Config) -> Twin:
     return Twin("gpt2", model)
 
 
+def llama_twin(config: llama.Config) -> Twin:
+    """Llama, its frequencies not stretched."""
+    torch.manual_seed(0)
+    hf_config = transformers.LlamaConfig(
+        vocab_size=config.vocabulary,
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.key_heads,
+        head_dim=config.head_width,
+        intermediate_size=config.mlp_width,
+        max_position_embeddings=config.positions,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rotary_base},
+        rms_norm_eps=llama.NORM_EPSILON,
+        tie_word_embeddings=config.tied,
+        initializer_range=weight_deviation(config.width),
+        attn_implementation="eager",
+    )
+    model = transformers.LlamaForCausalLM(hf_config)
+    randomise(model)
+    return Twin("llama", model)
+
+
+def t5_twin(config: t5.Config) -> Twin:
+    """T5 version 1.1 without dropout.
+
+    Hugging Face ties the head to the token table even where it is asked not to; here it gets a table of its
+    own again. `tie_word_embeddings=False` still says that logits are not scaled.
+    """
+    torch.manual_seed(0)
+    hf_config = transformers.T5Config(
+        vocab_size=config.vocabulary,
+        d_model=config.width,
+        d_kv=config.head_width,
+        d_ff=config.mlp_width,
+        num_layers=config.depth,
+        num_heads=config.heads,
+        relative_attention_num_buckets=t5.RANGES,
+        relative_attention_max_distance=t5.FARTHEST,
+        layer_norm_epsilon=t5.NORM_EPSILON,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        dropout_rate=0.0,
+        attn_implementation="eager",
+    )
+    model = transformers.T5ForConditionalGeneration(hf_config)
+    assert not model.config.scale_decoder_outputs
+    shape = (config.vocabulary, config.width)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(shape) * config.width**-0.5)
+    with torch.no_grad():
+        # Larger than at first, so that each range of distance counts.
+        for name, parameter in model.named_parameters():
+            if name.endswith("relative_attention_bias.weight"):
+                parameter.normal_()
+    randomise(model)
+    return Twin("t5", model)
+
+
 def weight_deviation(width: int) -> float:
     """The published 0.02 at full width, larger in narrow models so that their attention is not uniform."""
     return 0.02 if width >= 768 else width**-0.5
 
 
 def randomise(model: Any) -> None:
-    """Leaves no bias, norm or running statistic at a trivial 0 or 1, which would hide a swapped one."""
+    """Leaves no bias, norm or running statistic at a trivial 0 or 1, which would hide a swapped one.
+
+    The frequencies of rotary positions are constants, though kept as a buffer.
+    """
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if tensor.ndim != 1 or not tensor.is_floating_point():
+            if tensor.ndim != 1 or not tensor.is_floating_point() or "rotary_emb" in name:
                 continue
             if name.endswith(("weight", "running_var")):
                 tensor.uniform_(0.5, 1.5)
@@ -247,8 +308,8 @@ def state_of(twin: Twin) -> Arrays:
     tensors = dict(twin.model.named_parameters())
     tensors |= {name: tensor for name, tensor in twin.model.named_buffers() if "running_" in name}
     unknown = [name for name in twin.model.state_dict() if name not in tensors and BATCH_COUNTER not in name]
-    # Decoders share their tensors with the token table, and BERT's with the head's bias.
-    shared = ("cls.predictions.decoder.", "lm_head.")
+    # Decoders, and T5's two sides, share their tensors with the token table, BERT's with the head's bias.
+    shared = ("cls.predictions.decoder.", "lm_head.", "encoder.embed_tokens.", "decoder.embed_tokens.")
     assert all(name.startswith(shared) for name in unknown), unknown
     return translate_all(twin.family, {name: _array(tensor) for name, tensor in tensors.items()})
 
@@ -275,6 +336,16 @@ def next_tokens_to_torch(token_ids: np.ndarray) -> dict[str, Any]:
     """Hugging Face's inputs for token_ids [B, T]: it shifts the labels itself and predicts the last T - 1."""
     tokens = torch.from_numpy(token_ids).long()
     return {"input_ids": tokens, "labels": tokens}
+
+
+def pairs_to_torch(pair: Arrays, labels: np.ndarray) -> dict[str, Any]:
+    """Hugging Face's inputs for our text arrays and labels [B, U], negative where nothing is predicted."""
+    return {
+        "input_ids": torch.from_numpy(pair["token_ids"]).long(),
+        "attention_mask": torch.from_numpy(pair["padding_mask"]).long(),
+        "decoder_input_ids": torch.from_numpy(pair["decoder_ids"]).long(),
+        "labels": torch.from_numpy(np.where(labels < 0, -100, labels)).long(),
+    }
 
 
 def run_pass(twin: Twin, inputs: dict[str, Any], *, train: bool) -> Outcome:

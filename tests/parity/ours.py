@@ -49,6 +49,16 @@ def next_token_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.
     return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], targets).mean(), logits
 
 
+def pair_loss(model: nnx.Module, batch: Arrays, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Mean cross-entropy over the labels that are not negative, and logits, of an encoder and decoder."""
+    inputs = {name: batch[name] for name in ("token_ids", "padding_mask", "decoder_ids")}
+    logits = model(**inputs, train=train)
+    counted = batch["labels"] >= 0
+    labels = jnp.maximum(batch["labels"], 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.where(counted, losses, 0).sum() / counted.sum(), logits
+
+
 def run_pass(model: nnx.Module, loss: Loss, batch: Arrays, *, train: bool) -> Outcome:
     """One forward and backward pass."""
     graph, params, rest = nnx.split(model, nnx.Param, ...)

@@ -75,6 +75,53 @@ MODULES = {
         (r"transformer\.h\.(\d+)\.mlp\.c_proj", r"blocks/\1/mlp/down", "dense, [in, out]"),
         (r"transformer\.ln_f", "norm", "norm"),
     ],
+    "llama": [
+        (r"model\.embed_tokens", "token", "table"),
+        (r"model\.layers\.(\d+)\.input_layernorm", r"blocks/\1/attention_norm", "norm"),
+        *(
+            (rf"model\.layers\.(\d+)\.self_attn\.{theirs}_proj", rf"blocks/\1/attention/{ours}", "dense")
+            for theirs, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("o", "out"))
+        ),
+        (r"model\.layers\.(\d+)\.post_attention_layernorm", r"blocks/\1/mlp_norm", "norm"),
+        (r"model\.layers\.(\d+)\.mlp\.(\w+)_proj", r"blocks/\1/mlp/\2", "dense"),
+        (r"model\.norm", "norm", "norm"),
+        (r"lm_head", "head", "dense"),
+    ],
+    "t5": [
+        (r"shared", "token", "table"),
+        (
+            r"(\w+)\.block\.0\.layer\.0\.SelfAttention\.relative_attention_bias",
+            r"\1/position_bias",
+            "table",
+        ),
+        *(
+            (
+                rf"(\w+)\.block\.(\d+)\.layer\.\d\.{theirs}\.{letter}",
+                rf"\1/blocks/\2/{ours}/{projection}",
+                "dense",
+            )
+            for theirs, ours in (("SelfAttention", "attention"), ("EncDecAttention", "cross_attention"))
+            for letter, projection in (("q", "query"), ("k", "key"), ("v", "value"), ("o", "out"))
+        ),
+        *(
+            (
+                rf"(\w+)\.block\.(\d+)\.layer\.\d\.DenseReluDense\.{theirs}",
+                rf"\1/blocks/\2/mlp/{ours}",
+                "dense",
+            )
+            for theirs, ours in (("wi_0", "gate"), ("wi_1", "up"), ("wo", "down"))
+        ),
+        *(
+            (rf"{side}\.block\.(\d+)\.layer\.{index}\.layer_norm", rf"{side}/blocks/\1/{norm}", "norm")
+            for side, norms in (
+                ("encoder", ("attention_norm", "mlp_norm")),
+                ("decoder", ("attention_norm", "cross_attention_norm", "mlp_norm")),
+            )
+            for index, norm in enumerate(norms)
+        ),
+        (r"(\w+)\.final_layer_norm", r"\1/norm", "norm"),
+        (r"lm_head", "head", "dense"),
+    ],
 }
 
 # (kind of layer, Hugging Face leaf) -> our leaf.

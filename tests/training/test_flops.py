@@ -9,7 +9,17 @@ from trainbench import models
 from trainbench.measure.flops import walk
 
 # One of each kind of block. Deeper ones repeat it, and tests/models counts those against published figures.
-WALKED = [*TINY, "resnet18", "resnet50", "vit_ti16", "vit_b16", "bert_base", "gpt2_124m"]
+WALKED = [
+    *TINY,
+    "resnet18",
+    "resnet50",
+    "vit_ti16",
+    "vit_b16",
+    "bert_base",
+    "gpt2_124m",
+    "llama_1b",
+    "t5_small",
+]
 
 
 def sizes(bench):
@@ -18,6 +28,8 @@ def sizes(bench):
         return {"image_size": model.image_size}
     if model.task == "causal_language_model":
         return {"sequence_length": model.sequence_length}
+    if model.task == "span_corruption":
+        return {"sequence_length": model.sequence_length, "target_length": bench.task.target_length}
     return {"sequence_length": model.sequence_length, "predictions": bench.task.predictions}
 
 

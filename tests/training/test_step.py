@@ -103,7 +103,8 @@ def test_evaluation_counts_right_predictions(model):
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("bert_tiny", "masked_weights"), ("gpt2_tiny", "target_weights")]
+    ("model", "name"),
+    [("bert_tiny", "masked_weights"), ("gpt2_tiny", "target_weights"), ("t5_tiny", "target_weights")],
 )
 def test_evaluation_leaves_out_what_is_not_to_be_predicted(model, name):
     bench = shallow(model)

@@ -41,6 +41,10 @@ class CausalRows:
     def special(self) -> tokenizer.Alternatives:
         return tokenizer.CAUSAL
 
+    @property
+    def reserved(self) -> int:
+        return 0
+
     def assemble(self, documents: grain.IterDataset, encoder: Encoder, seed: int) -> grain.IterDataset:
         """Samples with the arrays of `CausalLanguageModel.batch_spec`; nothing in them is random."""
         del seed

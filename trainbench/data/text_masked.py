@@ -55,6 +55,10 @@ class MaskedRows:
     def special(self) -> tokenizer.Alternatives:
         return tokenizer.MASKED
 
+    @property
+    def reserved(self) -> int:
+        return 0
+
     def assemble(self, documents: grain.IterDataset, encoder: Encoder, seed: int) -> grain.IterDataset:
         """Samples with the arrays of `MaskedLanguageModel.batch_spec`, masked as `seed` says."""
         room = self.sequence_length - 1

@@ -20,6 +20,10 @@ class Rows(Protocol):
     def special(self) -> Alternatives:
         """The special tokens that a tokenizer must have for such rows."""
 
+    @property
+    def reserved(self) -> int:
+        """Token ids at the end of the model's vocabulary that no tokenizer may use."""
+
     def assemble(self, documents: grain.IterDataset, encoder: Encoder, seed: int) -> grain.IterDataset:
         """The samples of a stream of documents.
 

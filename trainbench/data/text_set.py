@@ -123,6 +123,7 @@ def open_text(settings: TextData, surroundings: Surroundings, rows: Rows, vocabu
         surroundings.cache,
         settings.tokenizer,
         rows.special,
+        rows.reserved,
     )
     content = f"{trained.size:,} word pieces, content {trained.hash}"
     if settings.tokenizer is None:

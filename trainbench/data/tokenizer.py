@@ -20,10 +20,14 @@ from trainbench.errors import UserError
 # The one special token of GPT-2's tokenizer, which ends a document (Radford et al. 2019).
 END_OF_TEXT = "<|endoftext|>"
 
+# Those of T5's (Raffel et al. 2020).
+T5_PAD, T5_END = T5_SPECIAL = ("<pad>", "</s>")
+
 # The special tokens that a tokenizer must have, as alternatives: BERT's for masked language modelling; for a
-# causal model something that ends a document.
+# causal model something that ends a document; for span corruption padding beside that.
 MASKED = (SPECIAL,)
 CAUSAL = ((END_OF_TEXT,), SPECIAL)
+SPANS = (T5_SPECIAL, SPECIAL)
 
 Alternatives = tuple[tuple[str, ...], ...]
 
@@ -52,6 +56,7 @@ def obtain(
     cache: Path,
     file: str | None,
     special: Alternatives = MASKED,
+    reserved: int = 0,
 ) -> Trained:
     """The tokenizer in `file`; without one, that of the cache, trained first if it is not there yet.
 
@@ -60,11 +65,12 @@ def obtain(
     Args:
       texts: begins anew to go through the documents; gone through twice, and only when training.
       fingerprint: identifies the documents.
-      vocabulary: tokens that the model knows; as many are trained at most.
+      vocabulary: tokens that the model knows; as many, less `reserved`, are trained at most.
       cache: the directory that trained vocabularies are kept below.
       file: a `tokenizer.json`, or a BERT `vocab.txt`, which is taken to be of lower-cased text.
-      special: what the file must have. A vocabulary that is trained is WordPiece and has BERT's, for causal
+      special: what the file must have. A vocabulary that is trained is WordPiece and has BERT's, for other
         models too.
+      reserved: ids at the end of the model's vocabulary that are no tokenizer's.
 
     Raises:
       UserError: the file cannot be used or has more tokens than the model, there is no text to train on, or
@@ -72,13 +78,14 @@ def obtain(
     """
     if file is not None:
         path = Path(file).expanduser()
-        return _fitting(path, vocabulary, f"the file of data.tokenizer={file}", special)
-    path = cache / "tokenizers" / f"wordpiece-{vocabulary}-{_settings_hash(fingerprint)}.json"
+        return _fitting(path, vocabulary, f"the file of data.tokenizer={file}", special, reserved)
+    room = vocabulary - reserved
+    path = cache / "tokenizers" / f"wordpiece-{room}-{_settings_hash(fingerprint)}.json"
     with contextlib.suppress(UserError):
         # One that is damaged is as good as none.
-        return _fitting(path, vocabulary, "trained on this data before")
-    _save(wordpiece.train(texts, vocabulary), path)
-    return _fitting(path, vocabulary, f"at most the model's {vocabulary} word pieces, trained on this data")
+        return _fitting(path, room, "trained on this data before")
+    _save(wordpiece.train(texts, room), path)
+    return _fitting(path, room, f"at most the model's {room} word pieces, trained on this data")
 
 
 class Encoder:
@@ -119,7 +126,7 @@ class Encoder:
 
     @property
     def pad(self) -> int:
-        return self.special[PAD]
+        return self.special[PAD if PAD in self.special else T5_PAD]
 
     @property
     def cls(self) -> int:
@@ -127,8 +134,8 @@ class Encoder:
 
     @property
     def sep(self) -> int:
-        """Ends a document: [SEP], or GPT-2's <|endoftext|>."""
-        return self.special[SEP if SEP in self.special else END_OF_TEXT]
+        """Ends a document: [SEP], GPT-2's <|endoftext|>, or T5's </s>."""
+        return next(self.special[name] for name in (SEP, END_OF_TEXT, T5_END) if name in self.special)
 
     @property
     def mask(self) -> int:
@@ -189,16 +196,20 @@ def _unusable(path: Path, why: str, special: Alternatives = MASKED) -> UserError
     )
 
 
-def _fitting(path: Path, vocabulary: int, reason: str, special: Alternatives = MASKED) -> Trained:
+def _fitting(
+    path: Path, vocabulary: int, reason: str, special: Alternatives = MASKED, reserved: int = 0
+) -> Trained:
     encoder = Encoder(os.fspath(path), special)
     size = encoder.size
     if size <= len(encoder.special):
         raise _unusable(path, "it has no token but the special ones")
-    if size > vocabulary:
+    if size > vocabulary - reserved:
+        beside = f" beside the {reserved} that stand for spans" if reserved else ""
         raise UserError(
-            f"the tokenizer {path} has {size} tokens, more than the model knows",
-            allowed=f"at most model.architecture.vocabulary={vocabulary}",
-            fix=f"model.architecture.vocabulary={size}",
+            f"the tokenizer {path} has {size} tokens, more than the model knows{beside}",
+            allowed=f"at most model.architecture.vocabulary={vocabulary}"
+            + (reserved > 0) * f" less {reserved}",
+            fix=f"model.architecture.vocabulary={size + reserved}",
         )
     return Trained(os.fspath(path), hashlib.sha256(path.read_bytes()).hexdigest()[:16], size, reason)
 

@@ -6,6 +6,13 @@ Every family module offers the same names: `Config` (frozen dataclass), `Model` 
 
 from types import ModuleType
 
-from trainbench.models import bert, gpt2, resnet, vit
+from trainbench.models import bert, gpt2, llama, resnet, t5, vit
 
-FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "bert": bert, "gpt2": gpt2}
+FAMILIES: dict[str, ModuleType] = {
+    "resnet": resnet,
+    "vit": vit,
+    "bert": bert,
+    "gpt2": gpt2,
+    "llama": llama,
+    "t5": t5,
+}

@@ -1,6 +1,7 @@
-"""Multi-head self-attention of encoders and decoders (Vaswani et al. 2017, section 3.2).
+"""Multi-head attention of encoders and decoders (Vaswani et al. 2017, section 3.2).
 
-Legend: B batch, T query tokens, S key tokens, N heads, H head width, D = N x H model width.
+Legend: B batch, T query tokens, S key tokens, N heads, H head width, D model width (N x H, where nothing
+else is said), K key heads, each of which G = N / K query heads share (Ainslie et al. 2023, arXiv:2305.13245).
 """
 
 import jax
@@ -21,6 +22,8 @@ def attend(
     dropout_rate: float,
     rngs: nnx.Rngs | None,
     train: bool,
+    bias: jax.Array | None = None,
+    scale: float | None = None,
 ) -> jax.Array:
     """The attention output [B, T, N, H] in the dtype of `value`, by plain XLA operations.
 
@@ -29,18 +32,42 @@ def attend(
 
     Args:
       query: [B, T, N, H].
-      key, value: [B, S, N, H].
+      key, value: [B, S, K, H]; key head n // G is query head n's.
       mask: bool, broadcastable to [B, N, T, S], True where attention is allowed; None allows everything.
       dropout_rate: share of the probabilities dropped when `train` is true.
       rngs: source of the dropout keys; needed only when something is dropped.
+      bias: float32, broadcastable to [B, N, T, S], added to the scaled logits.
+      scale: of the logits; None: 1 / sqrt(H).
     """
-    logits = float32_einsum("btnh,bsnh->bnts", query, key) * query.shape[-1] ** -0.5
+    logits = _logits(query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if bias is not None:
+        logits = logits + bias
     if mask is not None:
         # The lowest finite number, not -inf: a row without any allowed key must not become NaN.
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
     probabilities = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     probabilities = nnx.Dropout(dropout_rate)(probabilities, deterministic=not train, rngs=rngs)
-    return jnp.einsum("bnts,bsnh->btnh", probabilities, value)
+    return _mixed(probabilities, value)
+
+
+def _logits(query: jax.Array, key: jax.Array) -> jax.Array:
+    """Float32 products [B, N, T, S]; keys that heads share are multiplied as they are, not repeated."""
+    batch, length, heads, width = query.shape
+    key_heads = key.shape[2]
+    if heads == key_heads:
+        return float32_einsum("btnh,bsnh->bnts", query, key)
+    grouped = query.reshape(batch, length, key_heads, heads // key_heads, width)
+    return float32_einsum("btkgh,bskh->bkgts", grouped, key).reshape(batch, heads, length, key.shape[1])
+
+
+def _mixed(probabilities: jax.Array, value: jax.Array) -> jax.Array:
+    """The sums [B, T, N, H] of values weighted by probabilities [B, N, T, S]."""
+    batch, heads, length, keys = probabilities.shape
+    key_heads = value.shape[2]
+    if heads == key_heads:
+        return jnp.einsum("bnts,bsnh->btnh", probabilities, value)
+    grouped = probabilities.reshape(batch, key_heads, heads // key_heads, length, keys)
+    return jnp.einsum("bkgts,bskh->btkgh", grouped, value).reshape(batch, length, heads, value.shape[-1])
 
 
 def causal_mask(length: int) -> jax.Array:
@@ -79,9 +106,9 @@ class SelfAttention(nnx.Module):
     ) -> jax.Array:
         """Mixed tokens [B, T, D]; `mask` as in `attend`."""
         attended = attend(
-            self._split_heads(self.query(inputs)),
-            self._split_heads(self.key(inputs)),
-            self._split_heads(self.value(inputs)),
+            split_heads(self.query(inputs), self.heads),
+            split_heads(self.key(inputs), self.heads),
+            split_heads(self.value(inputs), self.heads),
             mask=mask,
             dropout_rate=self.dropout_rate,
             rngs=rngs,
@@ -89,6 +116,13 @@ class SelfAttention(nnx.Module):
         )
         return self.out(attended.reshape(inputs.shape))
 
-    def _split_heads(self, tokens: jax.Array) -> jax.Array:
-        batch, length, width = tokens.shape
-        return tokens.reshape(batch, length, self.heads, width // self.heads)
+
+def split_heads(tokens: jax.Array, heads: int) -> jax.Array:
+    """[B, T, heads, H] of tokens [B, T, heads x H]."""
+    batch, length, width = tokens.shape
+    return tokens.reshape(batch, length, heads, width // heads)
+
+
+def merge_heads(tokens: jax.Array) -> jax.Array:
+    """[B, T, N x H] of tokens [B, T, N, H]."""
+    return tokens.reshape(*tokens.shape[:2], -1)

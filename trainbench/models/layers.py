@@ -3,6 +3,7 @@
 Legend: B batch, H height, W width, C channels, T tokens, D width, F hidden width of the feed-forward block.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -169,13 +170,29 @@ def layer_norm(features: int, *, epsilon: float, policy: Policy, rngs: nnx.Rngs)
     )
 
 
+def rms_norm(features: int, *, epsilon: float, policy: Policy, rngs: nnx.Rngs) -> nnx.RMSNorm:
+    """Division by the root mean square over the last axis, and a scale (Zhang and Sennrich 2019,
+    arXiv:1910.07467); flax computes the mean in float32 whatever the dtype.
+    """
+    return nnx.RMSNorm(
+        features, epsilon=epsilon, dtype=policy.compute_dtype, param_dtype=policy.param_dtype, rngs=rngs
+    )
+
+
 def dense(
-    in_features: int, out_features: int, *, kernel_init: Initializer, policy: Policy, rngs: nnx.Rngs
+    in_features: int,
+    out_features: int,
+    *,
+    kernel_init: Initializer,
+    use_bias: bool = True,
+    policy: Policy,
+    rngs: nnx.Rngs,
 ) -> nnx.Linear:
-    """A dense layer with zero-initialised bias, computing and returning the compute dtype."""
+    """A dense layer with zero-initialised bias or none, computing and returning the compute dtype."""
     return nnx.Linear(
         in_features,
         out_features,
+        use_bias=use_bias,
         kernel_init=kernel_init,
         dtype=policy.compute_dtype,
         param_dtype=policy.param_dtype,
@@ -230,3 +247,46 @@ class FeedForward(nnx.Module):
         hidden = jax.nn.gelu(self.up(inputs), approximate=self.approximate_gelu)
         hidden = self.dropout(hidden, deterministic=not train, rngs=rngs)
         return self.down(hidden)
+
+
+class GatedFeedForward(nnx.Module):
+    """Two dense layers side by side, one of them through an activation, multiplied, then a third; no biases.
+
+    With SiLU this is SwiGLU, with GELU it is GEGLU (Shazeer 2020, arXiv:2002.05202).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden_width: int,
+        *,
+        activation: Callable[[jax.Array], jax.Array],
+        kernel_init: Initializer,
+        out_init: Initializer,
+        policy: Policy,
+        rngs: nnx.Rngs,
+    ) -> None:
+        common: Any = {"use_bias": False, "policy": policy, "rngs": rngs}
+        self.gate = dense(width, hidden_width, kernel_init=kernel_init, **common)
+        self.up = dense(width, hidden_width, kernel_init=kernel_init, **common)
+        self.down = dense(hidden_width, width, kernel_init=out_init, **common)
+        self.activation = activation
+
+    @jax.named_scope("mlp")
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Transformed tokens [B, T, D]."""
+        return self.down(self.activation(self.gate(inputs)) * self.up(inputs))
+
+
+class TokenHead(nnx.Module):
+    """The output projection of a language model that has one of its own: no bias, float32 logits."""
+
+    def __init__(
+        self, width: int, vocabulary: int, *, kernel_init: Initializer, policy: Policy, rngs: nnx.Rngs
+    ) -> None:
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (width, vocabulary), policy.param_dtype))
+
+    @jax.named_scope("head")
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Float32 logits [B, T, V] of tokens [B, T, D] in the compute dtype."""
+        return float32_einsum("btd,dv->btv", tokens, self.kernel[...].astype(tokens.dtype))

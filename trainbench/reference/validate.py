@@ -35,7 +35,11 @@ _FAMILIES = {
     "resnet": (_IMAGES, "sequence_length"),
     "vit": (_IMAGES, "sequence_length"),
     "bert": ((vocabulary.MASKED_LANGUAGE_MODEL, *_TEXT_FINETUNING), "image_size"),
-    "gpt2": ((vocabulary.CAUSAL_LANGUAGE_MODEL, *_TEXT_FINETUNING), "image_size"),
+    **dict.fromkeys(
+        ("gpt2", "gpt3", "llama", "maxtext"),
+        ((vocabulary.CAUSAL_LANGUAGE_MODEL, *_TEXT_FINETUNING), "image_size"),
+    ),
+    "t5": ((vocabulary.SPAN_CORRUPTION, *_TEXT_FINETUNING), "image_size"),
 }
 
 

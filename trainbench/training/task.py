@@ -15,8 +15,9 @@ import optax
 from flax import nnx
 
 from trainbench import models
+from trainbench.data import span_lengths
 from trainbench.data.spec import ArraySpec, ImageWire
-from trainbench.models import bert, gpt2
+from trainbench.models import bert, t5
 
 # A family's own `Config`; each family is a module with the names that trainbench.models lists.
 Architecture = Any
@@ -190,7 +191,8 @@ class CausalLanguageModel:
     array of a row divides over devices as its T tokens do.
     """
 
-    architecture: gpt2.Config
+    architecture: Architecture
+    family: str
     sequence_length: int
     sample_unit: str = "sequence"
     accuracy_name: Literal["accuracy"] = "accuracy"
@@ -229,7 +231,59 @@ class CausalLanguageModel:
         return model(batch["token_ids"], train=train, rngs=rngs)
 
     def flops_per_sample(self) -> int:
-        return 3 * 2 * gpt2.forward_macs(self.architecture, sequence_length=self.sequence_length)
+        forward_macs = models.FAMILIES[self.family].forward_macs
+        return 3 * 2 * forward_macs(self.architecture, sequence_length=self.sequence_length)
+
+
+@dataclass(frozen=True)
+class SpanCorruption:
+    """Cross-entropy of the spans that were taken out of a text. B batch, T inputs, U targets.
+
+    The encoder reads the text with a sentinel in place of each span, the decoder writes the sentinels with
+    their spans (Raffel et al. 2020, arXiv:1910.10683, section 3.1.4). T inputs make U targets: 512 and 114.
+    """
+
+    architecture: t5.Config
+    sequence_length: int
+    sample_unit: str = "sequence"
+    accuracy_name: Literal["accuracy"] = "accuracy"
+
+    @property
+    def tokens_per_sample(self) -> int:
+        """The inputs, as Raffel et al. count: 128 sequences of 512 are 2^16 tokens (section 3.1.2)."""
+        return self.sequence_length
+
+    @property
+    def target_length(self) -> int:
+        return span_lengths.target_length(self.sequence_length)
+
+    def batch_spec(self, batch_size: int) -> dict[str, ArraySpec]:
+        inputs, targets = (batch_size, self.sequence_length), (batch_size, self.target_length)
+        int32, last_token = np.dtype(np.int32), self.architecture.vocabulary - 1
+        return {
+            "token_ids": ArraySpec(inputs, int32, 0, last_token),
+            "padding_mask": ArraySpec(inputs, np.dtype(np.bool_), 1, 1),
+            "decoder_ids": ArraySpec(targets, int32, 0, last_token),
+            "target_ids": ArraySpec(targets, int32, 0, last_token),
+            "target_weights": ArraySpec(targets, np.dtype(np.float32), 1, 1),
+        }
+
+    def loss(self, model: nnx.Module, batch: Batch, rngs: nnx.Rngs) -> tuple[jax.Array, Metrics]:
+        logits = self._logits(model, batch, train=True, rngs=rngs)
+        loss = _weighted_loss(logits, batch["target_ids"], batch["target_weights"])
+        return loss, {"loss": loss}
+
+    def evaluate(self, model: nnx.Module, batch: Batch) -> Score:
+        logits = self._logits(model, batch, train=False, rngs=None)
+        return _score(logits, batch["target_ids"], batch["target_weights"])
+
+    def _logits(self, model: nnx.Module, batch: Batch, *, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
+        arrays = {name: batch[name] for name in ("token_ids", "padding_mask", "decoder_ids")}
+        return model(**arrays, train=train, rngs=rngs)
+
+    def flops_per_sample(self) -> int:
+        inputs, targets = self.sequence_length, self.target_length
+        return 3 * 2 * t5.forward_macs(self.architecture, sequence_length=inputs, target_length=targets)
 
 
 def _weighted_loss(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
