@@ -9,8 +9,10 @@ class Levers:
 
     Attributes:
       first_moment: dtype in which the optimizer keeps its running mean of gradients.
+      attention: what computes attention in training, as `models.attention.attend` has it.
     """
 
+    attention: str = "xla"
     first_moment: str = "fp32"
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention
+from trainbench.models.attention import Calls, SelfAttention
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm, run_block
 
@@ -121,10 +121,10 @@ class Block(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout_rate)
 
     def __call__(
-        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
+        self, tokens: jax.Array, padding: jax.Array, rngs: nnx.Rngs | None, *, train: bool
     ) -> jax.Array:
-        """Tokens [B, T, D]; `mask` as in `attention.attend`."""
-        mixed = self.attention(tokens, mask=mask, train=train, rngs=rngs)
+        """Tokens [B, T, D]; `padding` as in `attention.attend`."""
+        mixed = self.attention(tokens, padding=padding, train=train, rngs=rngs)
         tokens = self.attention_norm(tokens + self.dropout(mixed, deterministic=not train, rngs=rngs))
         transformed = self.mlp(tokens, train=train, rngs=rngs)
         return self.mlp_norm(tokens + self.dropout(transformed, deterministic=not train, rngs=rngs))
@@ -175,9 +175,8 @@ class Model(nnx.Module):
           rngs: needed in training with a dropout rate above 0.
         """
         tokens = self.embeddings(token_ids, segment_ids, train=train, rngs=rngs)
-        mask = padding_mask[:, None, None, :]
         for block in self.blocks:
-            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
+            tokens = run_block(block, tokens, padding_mask, rngs, remat=self.remat, train=train)
         if masked_positions is not None:
             tokens = jnp.take_along_axis(tokens, masked_positions[..., None], axis=1, mode="clip")
         return self.head(tokens, self.embeddings.token[...])
@@ -200,6 +199,12 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    head_width, tokens = config.width // config.heads, sequence_length
+    return (Calls(config.depth, tokens, tokens, head_width, dropout_rate=config.dropout_rate),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int, predictions: int) -> int:

@@ -20,7 +20,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention, causal_mask
+from trainbench.models.attention import Calls, SelfAttention
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm, run_block
 
@@ -76,6 +76,7 @@ class Block(nnx.Module):
             config.width,
             config.heads,
             dropout_rate=config.dropout_rate,
+            causal=True,
             kernel_init=jax.nn.initializers.normal(STDDEV),
             out_init=residual_init(config.depth),
             policy=policy,
@@ -94,11 +95,9 @@ class Block(nnx.Module):
         )
         self.dropout = nnx.Dropout(config.dropout_rate)
 
-    def __call__(
-        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
-    ) -> jax.Array:
-        """Tokens [B, T, D]; `mask` as in `attention.attend`."""
-        mixed = self.attention(self.attention_norm(tokens), mask=mask, train=train, rngs=rngs)
+    def __call__(self, tokens: jax.Array, rngs: nnx.Rngs | None, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]."""
+        mixed = self.attention(self.attention_norm(tokens), padding=None, train=train, rngs=rngs)
         tokens = tokens + self.dropout(mixed, deterministic=not train, rngs=rngs)
         transformed = self.mlp(self.mlp_norm(tokens), train=train, rngs=rngs)
         return tokens + self.dropout(transformed, deterministic=not train, rngs=rngs)
@@ -126,9 +125,8 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         embedded = embedded + self.position[:length]
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
-        mask = causal_mask(length)
         for block in self.blocks:
-            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
+            tokens = run_block(block, tokens, rngs, remat=self.remat, train=train)
         return float32_einsum("btd,vd->btv", self.norm(tokens), self.token[...].astype(self.compute_dtype))
 
 
@@ -148,6 +146,12 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    head_width, tokens = config.width // config.heads, sequence_length
+    return (Calls(config.depth, tokens, tokens, head_width, dropout_rate=config.dropout_rate),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int) -> int:

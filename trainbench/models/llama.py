@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import attend, causal_mask, merge_heads, split_heads
+from trainbench.models.attention import Calls, attend, merge_heads, split_heads
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import (
     GatedFeedForward,
@@ -98,18 +98,18 @@ class Attention(nnx.Module):
         self.value = projection(config.width, key_width)
         self.out = projection(query_width, config.width)
         self.heads, self.key_heads = config.heads, config.key_heads
+        self.backend = policy.levers.attention
 
     @jax.named_scope("attention")
-    def __call__(self, inputs: jax.Array, turn: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Mixed tokens [B, T, D]; `turn` as in `rotated`, `mask` as in `attend`."""
+    def __call__(self, inputs: jax.Array, turn: jax.Array, *, train: bool) -> jax.Array:
+        """Mixed tokens [B, T, D]; `turn` as in `rotated`."""
         attended = attend(
             rotated(split_heads(self.query(inputs), self.heads), turn),
             rotated(split_heads(self.key(inputs), self.key_heads), turn),
             split_heads(self.value(inputs), self.key_heads),
-            mask=mask,
-            dropout_rate=0.0,
-            rngs=None,
             train=train,
+            causal=True,
+            backend=self.backend,
         )
         return self.out(merge_heads(attended))
 
@@ -131,9 +131,9 @@ class Block(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, tokens: jax.Array, turn: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Tokens [B, T, D]; `turn` as in `rotated`, `mask` as in `attention.attend`."""
-        tokens = tokens + self.attention(self.attention_norm(tokens), turn, mask, train=train)
+    def __call__(self, tokens: jax.Array, turn: jax.Array, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]; `turn` as in `rotated`."""
+        tokens = tokens + self.attention(self.attention_norm(tokens), turn, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -159,9 +159,8 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         tokens = embedded.astype(self.compute_dtype)
         turn = turns(length, self.config.head_width, self.config.rotary_base)
-        mask = causal_mask(length)
         for block in self.blocks:
-            tokens = run_block(block, tokens, turn, mask, remat=self.remat, train=train)
+            tokens = run_block(block, tokens, turn, remat=self.remat, train=train)
         tokens = self.norm(tokens)
         if self.config.tied:
             return float32_einsum("btd,vd->btv", tokens, self.token[...].astype(self.compute_dtype))
@@ -198,6 +197,11 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    return (Calls(config.depth, sequence_length, sequence_length, config.head_width),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int) -> int:

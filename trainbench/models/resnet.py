@@ -221,6 +221,12 @@ def validate(config: Config, image_size: int) -> None:
         )
 
 
+def attention_calls(config: Config, *, image_size: int) -> tuple[()]:
+    """None: it has no attention."""
+    del config, image_size
+    return ()
+
+
 def first_layer_macs(config: Config, *, image_size: int) -> int:
     """Multiply-adds of the stem convolution for one image: no gradient flows on to the image itself."""
     kernel, stride, _ = STEMS[config.stem]

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import attend, causal_mask, merge_heads, split_heads
+from trainbench.models.attention import Calls, attend, merge_heads, split_heads
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
@@ -73,7 +73,7 @@ class Config:
 class Attention(nnx.Module):
     """Four dense layers around `attend`, initialised as Mesh TensorFlow does."""
 
-    def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: Config, *, causal: bool = False, policy: Policy, rngs: nnx.Rngs) -> None:
         inner = config.heads * config.head_width
 
         def projection(inputs: int, outputs: int, variance: float) -> nnx.Linear:
@@ -85,22 +85,30 @@ class Attention(nnx.Module):
         self.value = projection(config.width, inner, config.width)
         self.out = projection(inner, config.width, inner)
         self.heads = config.heads
+        self.causal = causal
+        self.backend = policy.levers.attention
 
     @jax.named_scope("attention")
     def __call__(
-        self, inputs: jax.Array, sources: jax.Array, *, mask: jax.Array, bias: jax.Array | None, train: bool
+        self,
+        inputs: jax.Array,
+        sources: jax.Array,
+        *,
+        padding: jax.Array | None,
+        bias: jax.Array | None,
+        train: bool,
     ) -> jax.Array:
-        """Mixed tokens [B, T, D]; keys and values are of `sources` [B, S, D], `mask` as in `attend`."""
+        """Mixed tokens [B, T, D]; keys and values are of `sources` [B, S, D], the rest as in `attend`."""
         attended = attend(
             split_heads(self.query(inputs), self.heads),
             split_heads(self.key(sources), self.heads),
             split_heads(self.value(sources), self.heads),
-            mask=mask,
-            dropout_rate=0.0,
-            rngs=None,
             train=train,
+            causal=self.causal,
+            padding=padding,
             bias=bias,
             scale=1.0,
+            backend=self.backend,
         )
         return self.out(merge_heads(attended))
 
@@ -114,10 +122,10 @@ class EncoderBlock(nnx.Module):
         self.mlp_norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.mlp = _feed_forward(config, policy=policy, rngs=rngs)
 
-    def __call__(self, tokens: jax.Array, bias: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Tokens [B, T, D]; `bias` and `mask` as in `attention.attend`."""
+    def __call__(self, tokens: jax.Array, bias: jax.Array, padding: jax.Array, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]; `bias` and `padding` as in `attention.attend`."""
         normed = self.attention_norm(tokens)
-        tokens = tokens + self.attention(normed, normed, mask=mask, bias=bias, train=train)
+        tokens = tokens + self.attention(normed, normed, padding=padding, bias=bias, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -127,7 +135,7 @@ class DecoderBlock(nnx.Module):
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         norm = partial(rms_norm, config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.attention_norm = norm()
-        self.attention = Attention(config, policy=policy, rngs=rngs)
+        self.attention = Attention(config, causal=True, policy=policy, rngs=rngs)
         self.cross_attention_norm = norm()
         self.cross_attention = Attention(config, policy=policy, rngs=rngs)
         self.mlp_norm = norm()
@@ -137,17 +145,16 @@ class DecoderBlock(nnx.Module):
         self,
         tokens: jax.Array,
         bias: jax.Array,
-        mask: jax.Array,
         encoded: jax.Array,
-        encoded_mask: jax.Array,
+        padding: jax.Array,
         *,
         train: bool,
     ) -> jax.Array:
         """Tokens [B, U, D], encoded text [B, T, D]; the rest as in `attention.attend`."""
         normed = self.attention_norm(tokens)
-        tokens = tokens + self.attention(normed, normed, mask=mask, bias=bias, train=train)
+        tokens = tokens + self.attention(normed, normed, padding=None, bias=bias, train=train)
         normed = self.cross_attention_norm(tokens)
-        tokens = tokens + self.cross_attention(normed, encoded, mask=encoded_mask, bias=None, train=train)
+        tokens = tokens + self.cross_attention(normed, encoded, padding=padding, bias=None, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -251,11 +258,9 @@ class Model(nnx.Module):
           padding_mask: bool [B, T], True at real tokens; nothing attends to the others.
           decoder_ids: int32 [B, U], the text that is written, one token behind.
         """
-        mask = padding_mask[:, None, None, :]
-        encoded = self.encoder(self._embedded(token_ids), mask, train=train)
+        encoded = self.encoder(self._embedded(token_ids), padding_mask, train=train)
         written = self._embedded(decoder_ids)
-        causal = causal_mask(decoder_ids.shape[1])
-        return self.head(self.decoder(written, causal, encoded, mask, train=train))
+        return self.head(self.decoder(written, encoded, padding_mask, train=train))
 
     def _embedded(self, ids: jax.Array) -> jax.Array:
         rows = by_sample(jnp.take(self.token[...], ids, axis=0, mode="clip"))
@@ -270,6 +275,13 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"at least {LEAST_LENGTH}",
             fix="sequence_length=512",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int, target_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass: in the encoder, the decoder, and from there to the text."""
+    lengths = ((sequence_length, sequence_length), (target_length, target_length))
+    own = (Calls(config.depth, *pair, config.head_width, biased=True) for pair in lengths)
+    return (*own, Calls(config.depth, target_length, sequence_length, config.head_width))
 
 
 def first_layer_macs(config: Config, *, sequence_length: int, target_length: int) -> int:

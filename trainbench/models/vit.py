@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention
+from trainbench.models.attention import Calls, SelfAttention
 from trainbench.models.layers import Classifier, FeedForward, Policy, dense, layer_norm, run_block
 
 TASK = "image_classification"
@@ -92,7 +92,7 @@ class Block(nnx.Module):
 
     def __call__(self, tokens: jax.Array, rngs: nnx.Rngs | None, *, train: bool) -> jax.Array:
         """Tokens [B, T, D]."""
-        mixed = self.attention(self.attention_norm(tokens), mask=None, train=train, rngs=rngs)
+        mixed = self.attention(self.attention_norm(tokens), padding=None, train=train, rngs=rngs)
         tokens = tokens + self.dropout(mixed, deterministic=not train, rngs=rngs)
         transformed = self.mlp(self.mlp_norm(tokens), train=train, rngs=rngs)
         return tokens + self.dropout(transformed, deterministic=not train, rngs=rngs)
@@ -156,6 +156,12 @@ def validate(config: Config, image_size: int) -> None:
             allowed=f"multiples of {config.patch}",
             fix=f"image_size={nearest_size}",
         )
+
+
+def attention_calls(config: Config, *, image_size: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    tokens = (image_size // config.patch) ** 2 + 1
+    return (Calls(config.depth, tokens, tokens, config.width // config.heads),)
 
 
 def first_layer_macs(config: Config, *, image_size: int) -> int:
