@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra
 import jax
+import pytest
 from omegaconf import OmegaConf
 
 import trainbench
@@ -21,6 +22,10 @@ CONFIGS = Path(trainbench.__file__).parent / "configs"
 ALIASES = ("vit", "bert", "gpt2")
 MODELS = sorted({path.stem for path in (CONFIGS / "model").glob("*.yaml")} - set(ALIASES))
 TINY = [name for name in MODELS if name.endswith("tiny")]
+# For tests that compile for long: those whose parts other tests see are left to `make test-slow`.
+TINY_AND_SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("llama_tiny", "t5_tiny") else name for name in TINY
+]
 # The tiny models with a single block, which compile fast: for what no depth changes.
 SHALLOW = {
     name: (f"model={name}", f"model.architecture.{'depths=[1]' if name == 'resnet_tiny' else 'depth=1'}")

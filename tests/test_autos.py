@@ -187,7 +187,7 @@ def test_a_global_batch_is_divided_by_all_devices():
         (
             ["model=llama_tiny", "parallel=tensor"],
             "parallel.tensor=8 does not divide the 2 heads of keys and values of llama_tiny",
-            "parallel.tensor=2",
+            "parallel=data_tensor parallel.tensor=2",
         ),
     ],
 )

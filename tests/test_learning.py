@@ -46,7 +46,7 @@ def test_a_bert_learns_more_of_the_text_than_how_frequent_its_words_are(learnt, 
     assert record["evaluation"]["loss"] < entropy - 0.3
 
 
-@pytest.mark.parametrize("model", ["gpt2_tiny", "llama_tiny"])
+@pytest.mark.parametrize("model", ["gpt2_tiny", pytest.param("llama_tiny", marks=pytest.mark.slow)])
 def test_a_decoder_learns_more_of_the_text_than_how_frequent_its_words_are(learnt, cache, model):
     record = learnt(f"model={model}", "data=kjv", "steps=150", "seed=0")
     most_frequent, entropy = without_context(record, cache)

@@ -74,8 +74,6 @@ def small_photos(directory, damaged=()):
             {"data.decoder"},
         ),
         (("bert_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
-        (("gpt2_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
-        (("llama_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
         (("t5_tiny", "data=kjv", "batch_size=8"), {"data.tokenizer"}),
     ],
 )

@@ -20,9 +20,11 @@ VIT = SHALLOW["vit_tiny"]
 LAYERS_SPLIT = ("parallel=tensor", "model.architecture.heads=8")
 # Elements of what goes from block to block: the samples of all devices, tokens, width.
 ACTIVATIONS = {"vit_tiny": 32 * 65 * 64, "gpt2_tiny": 32 * 64 * 128}
+# Each is compiled for seconds; Llama sends as GPT-2 does.
+SENDING = [model for model in TINY if model != "llama_tiny"]
 CASES = {
-    **{f"data {model}": (*SHALLOW[model], *FIXED) for model in TINY},
-    **{f"fsdp {model}": (*SHALLOW[model], *FIXED, "parallel=fsdp") for model in TINY},
+    **{f"data {model}": (*SHALLOW[model], *FIXED) for model in SENDING},
+    **{f"fsdp {model}": (*SHALLOW[model], *FIXED, "parallel=fsdp") for model in SENDING},
     "accumulated": (*VIT, *FIXED, "gradient_accumulation=2"),
     "groups, three steps in a call": (*VIT, *FIXED, "parallel=data_fsdp", "steps_per_call=3"),
     "bf16": (*VIT, *FIXED[1:], "precision=bf16"),
@@ -49,7 +51,7 @@ def tied_again(case, model):
     return RING * (once_more + POSITIONS.get(model, 0))
 
 
-@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("model", SENDING)
 def test_data_parallel_steps_send_each_gradient_nearly_twice(on_cpu, model):
     case = on_cpu[f"data {model}"]
     gradients = RING * sum(case["parameters"].values())
@@ -58,7 +60,7 @@ def test_data_parallel_steps_send_each_gradient_nearly_twice(on_cpu, model):
     assert (case["groups"], case["unknown"]) == ([8], [])
 
 
-@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("model", SENDING)
 def test_split_steps_gather_parameters_and_a_cpu_reduces_whole_gradients(on_cpu, model):
     """XLA:CPU gathers once, or twice where a convolution needs it again, and cuts what it reduced whole."""
     case = on_cpu[f"fsdp {model}"]

@@ -3,9 +3,11 @@
 import pytest
 
 from tests.forecast.outcomes import sampled, too_large
+from tests.models.test_parameter_counts import PUBLISHED
 from trainbench.forecast import targets
 from trainbench.forecast.timing import cases
 from trainbench.forecast.timing.schedule import FULL_RATES, Parameters
+from trainbench.hardware import chips
 from trainbench.reference import figures
 
 RESNET = "resnet-50-tpu-v3-x8-bf16-r224-jax-flax-2"
@@ -39,6 +41,14 @@ def test_sequences_that_are_shorter_than_stated_do_not_count():
     (shortened,) = [figures.find("bert-large-a100-x1-fp16-amp-s512-pytorch")]
     assert shortened.padding == "binned"
     assert cases.rows([shortened], "gpu") == []
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+def test_models_that_no_device_holds_whole_do_not_count(platform):
+    found = cases.rows(figures.load(), platform)
+    assert found
+    for row in found:
+        assert 16 * PUBLISHED[row.model] < chips.by_id(row.target.chip).memory_bytes, row.figure.id
 
 
 def test_of_several_gpu_figures_for_one_condition_the_middle_one_counts():

@@ -62,12 +62,6 @@ def test_the_default_is_a_kernel_where_there_is_one_that_pays(device, overrides,
             "up to 128 features, by eights; here 192",
             "attention=xla",
         ),
-        (
-            HOPPER,
-            ["model=t5_base", "attention=cudnn", "sequence_length=511"],
-            "even lengths; here 511",
-            "attention=xla",
-        ),
     ],
 )
 def test_a_kernel_that_cannot_be_had_is_refused_with_what_can(device, overrides, why, fix):

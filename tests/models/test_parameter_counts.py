@@ -65,7 +65,7 @@ def test_parameters_equal_the_published_count(name):
 def parameters_of(name):
     """All blocks of a transformer are alike, and hundreds of them take minutes to describe."""
     depth = getattr(family_and_config(name)[1], "depth", 0)
-    if depth < 24:
+    if depth < 12:
         return count_parameters(abstract(name))
     one, two = (count_parameters(abstract(name, depth=blocks)) for blocks in (1, 2))
     return one + (depth - 1) * (two - one)

@@ -66,6 +66,7 @@ def test_unknown_is_null_and_never_zero():
         "outcome",
         "autos",
         "comparisons",
+        "levers",
         "processes",
         "segments",
         "warnings",

@@ -26,7 +26,11 @@ def check(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("model", TINY)
+# Llama's rules of sharding are T5's.
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "llama_tiny" else name for name in TINY],
+)
 def test_all_three_axes_at_once_give_the_losses_of_one_device(check, model):
     said = check(f"model={model}", "parallel=data_fsdp_tensor", *SHALLOW[model][1:])
     assert f"{model}" in said

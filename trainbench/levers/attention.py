@@ -95,8 +95,6 @@ def _obstacle_to_cudnn(situation: Situation) -> tuple[str, str] | None:
                 f"takes heads of up to {widest} features, by eights; here {one.head_width}",
                 "attention=xla",
             )
-        if one.biased and (one.length % 2 or one.keys % 2):
-            return f"takes a bias for even lengths; here {one.length} and {one.keys}", "attention=xla"
     return None
 
 

@@ -39,20 +39,24 @@ def cudnn(
     Raises:
       NotImplementedError: cuDNN has no kernel for these shapes or dtypes.
     """
+    length, keys = query.shape[1], key.shape[1]
+    # JAX asks for even lengths when it trains, with and without a bias.
+    if padding is None and keys % 2:
+        padding = jnp.ones((key.shape[0], keys), bool)
     lengths = None if padding is None else jnp.sum(padding, axis=-1, dtype=jnp.int32)
     if bias is not None:
         # It has to have four dimensions, of which the first two may be 1.
         bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape).astype(query.dtype)
-    return jax.nn.dot_product_attention(
-        query,
-        key,
-        value,
+        bias = _lengthened(_lengthened(bias, axis=2, multiple=2), axis=3, multiple=2)
+    outputs = jax.nn.dot_product_attention(
+        *(_lengthened(heads, axis=1, multiple=2) for heads in (query, key, value)),
         bias,
         scale=scale,
         is_causal=causal,
         key_value_seq_lengths=lengths,
         implementation="cudnn",
     )
+    return outputs[:, :length]
 
 
 def splash(
@@ -84,9 +88,9 @@ def splash(
     return outputs[:, :length]
 
 
-def _lengthened(array: jax.Array, axis: int) -> jax.Array:
-    """The same with zeros, or False, up to a multiple of `LANES` along one axis."""
-    missing = -array.shape[axis] % LANES
+def _lengthened(array: jax.Array, axis: int, multiple: int = LANES) -> jax.Array:
+    """The same with zeros, or False, up to a multiple of a length along one axis."""
+    missing = -array.shape[axis] % multiple
     widths = [(0, missing if each == axis else 0) for each in range(array.ndim)]
     return jnp.pad(array, widths) if missing else array
 

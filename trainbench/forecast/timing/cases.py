@@ -1,8 +1,9 @@
 """Published figures that the time model can be held against, each with the program that stands for it.
 
 A figure counts if its conditions make up a run here (`forecast.reference`), on any slice of TPUs or on one
-host of GPUs, since only its network is known; and if its sequences are as long as it says. GPU figures come
-from many programs for one condition (chip, model, precision, sequence length): the middle one of them counts.
+host of GPUs, since only its network is known; if its sequences are as long as it says; and if each device can
+hold the whole model. GPU figures come from many programs for one condition (chip, model, precision, sequence
+length): the middle one of them counts.
 """
 
 import functools
@@ -28,6 +29,11 @@ from trainbench.reference.figure import Figure
 STAND_INS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("tpu", "bert_large"): ("model.architecture.dropout_rate=0",),
 }
+
+
+# The parameters of these in float32, their gradients and AdamW's two moments are 16 bytes a parameter, more
+# than any device of their figures has, and the figures do not say how they were split.
+SPLIT_UNSAID = ("llama_2_7b", "llama_70b", "llama_405b")
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def tree(row: Row) -> dict[str, Any]:
 
 def _row(figure: Figure) -> Row | None:
     name, overrides = reference.overrides(figure)
-    if name is None or figure.padding in vocabulary.SHORTENED:
+    if name is None or figure.padding in vocabulary.SHORTENED or figure.model in SPLIT_UNSAID:
         return None
     target = targets.find(name)
     if target.platform == "gpu" and target.chips > MOST_GPUS_PER_HOST:
