@@ -8,6 +8,7 @@ from trainbench.forecast.compiler import build, compilers
 from trainbench.forecast.compiler.program import Program
 from trainbench.levers import attention
 from trainbench.levers import lever as levers
+from trainbench.training.state import TrainState
 
 pytestmark = pytest.mark.forecast
 
@@ -22,7 +23,8 @@ def proof(target, *overrides):
     program = build.compiled(tree(*overrides), targets.find(target)).outcome
     assert isinstance(program, Program)
     situation = levers.Situation(asked, targets.find(target).platform)
-    seen = levers.Program(program.hlo, None, situation)
+    state = TrainState({}, {}, (), None, None)
+    seen = levers.Program(program.hlo, state, situation)
     return attention.LEVER.prove(asked.levers["attention"], seen)
 
 

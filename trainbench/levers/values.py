@@ -10,10 +10,12 @@ class Levers:
     Attributes:
       first_moment: dtype in which the optimizer keeps its running mean of gradients.
       attention: what computes attention in training, as `models.attention.attend` has it.
+      layers: whether like blocks are written out, or are one in a loop.
     """
 
     attention: str = "xla"
     first_moment: str = "fp32"
+    layers: str = "unrolled"
 
 
 PLAIN = Levers()

@@ -48,8 +48,11 @@ def cudnn(
         # It has to have four dimensions, of which the first two may be 1.
         bias = bias.reshape((1,) * (4 - bias.ndim) + bias.shape).astype(query.dtype)
         bias = _lengthened(_lengthened(bias, axis=2, multiple=2), axis=3, multiple=2)
+    query, key, value = (_lengthened(heads, axis=1, multiple=2) for heads in (query, key, value))
     outputs = jax.nn.dot_product_attention(
-        *(_lengthened(heads, axis=1, multiple=2) for heads in (query, key, value)),
+        query,
+        key,
+        value,
         bias,
         scale=scale,
         is_causal=causal,

@@ -12,6 +12,7 @@ Legend: B batch, T tokens, P predictions, D width, V vocabulary, S segments.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,13 @@ from flax import nnx
 
 from trainbench.errors import UserError
 from trainbench.models.attention import Calls, SelfAttention
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm
 
 TASK = "masked_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # google-research/bert, modeling.py: initializer_range; TensorFlow's layer_norm epsilon.
 INIT = jax.nn.initializers.truncated_normal(0.02)
@@ -151,7 +154,8 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         self.embeddings = Embeddings(config, policy=policy, rngs=rngs)
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.head = Head(config, policy=policy, rngs=rngs)
         self.remat = policy.remat
 
@@ -175,8 +179,7 @@ class Model(nnx.Module):
           rngs: needed in training with a dropout rate above 0.
         """
         tokens = self.embeddings(token_ids, segment_ids, train=train, rngs=rngs)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, padding_mask, rngs, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, padding_mask, rngs, remat=self.remat, train=train)
         if masked_positions is not None:
             tokens = jnp.take_along_axis(tokens, masked_positions[..., None], axis=1, mode="clip")
         return self.head(tokens, self.embeddings.token[...])

@@ -12,6 +12,7 @@ Legend: B batch, T tokens, D width, V vocabulary.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import jax
@@ -21,11 +22,13 @@ from jax.nn.initializers import Initializer
 
 from trainbench.errors import UserError
 from trainbench.models.attention import Calls, SelfAttention
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm
 
 TASK = "causal_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # openai/gpt-2, src/model.py: w_init_stdev and norm. Positions have 0.01 there; 0.02 in nanoGPT and llm.c.
 STDDEV = 0.02
@@ -111,7 +114,8 @@ class Model(nnx.Module):
         self.token = nnx.Param(init(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
         self.position = nnx.Param(init(rngs.params(), (config.positions, config.width), policy.param_dtype))
         self.dropout = nnx.Dropout(config.dropout_rate)
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
         self.compute_dtype = policy.compute_dtype
         self.remat = policy.remat
@@ -125,8 +129,7 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         embedded = embedded + self.position[:length]
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, rngs, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, rngs, remat=self.remat, train=train)
         return float32_einsum("btd,vd->btv", self.norm(tokens), self.token[...].astype(self.compute_dtype))
 
 

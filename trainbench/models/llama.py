@@ -18,6 +18,7 @@ Legend: B batch, T tokens, D width, V vocabulary, N heads, K key heads, H head w
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from flax import nnx
 
 from trainbench.errors import UserError
 from trainbench.models.attention import Calls, attend, merge_heads, split_heads
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import (
     GatedFeedForward,
@@ -33,11 +35,11 @@ from trainbench.models.layers import (
     by_sample,
     dense,
     rms_norm,
-    run_block,
 )
 
 TASK = "causal_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # transformers, LlamaConfig: initializer_range. Meta publishes none.
 INIT = jax.nn.initializers.normal(0.02)
@@ -142,7 +144,8 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         self.token = nnx.Param(INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         if not config.tied:
             self.head = TokenHead(config.width, config.vocabulary, kernel_init=INIT, policy=policy, rngs=rngs)
@@ -159,8 +162,7 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         tokens = embedded.astype(self.compute_dtype)
         turn = turns(length, self.config.head_width, self.config.rotary_base)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, turn, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, turn, remat=self.remat, train=train)
         tokens = self.norm(tokens)
         if self.config.tied:
             return float32_einsum("btd,vd->btv", tokens, self.token[...].astype(self.compute_dtype))

@@ -21,6 +21,7 @@ from trainbench.models.layers import BatchNorm, Classifier, Policy, run_block
 
 TASK = "image_classification"
 BATCH_NORM = True
+LIKE_BLOCKS = False
 IMAGE_CHANNELS = 3
 
 # Output channels per inner channel of each kind of block (He et al. 2015, table 1).

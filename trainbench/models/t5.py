@@ -27,6 +27,7 @@ from flax import nnx
 
 from trainbench.errors import UserError
 from trainbench.models.attention import Calls, attend, merge_heads, split_heads
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
@@ -34,11 +35,11 @@ from trainbench.models.layers import (
     by_sample,
     dense,
     rms_norm,
-    run_block,
 )
 
 TASK = "span_corruption"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # Mesh TensorFlow and t5x: epsilon of the norms, ranges of distance, and from where on all are alike.
 NORM_EPSILON = 1e-6
@@ -179,7 +180,7 @@ class Stack(nnx.Module):
     ) -> None:
         init = jax.nn.initializers.normal(config.width**-0.5)
         self.position_bias = nnx.Param(init(rngs.params(), (RANGES, config.heads), policy.param_dtype))
-        self.blocks = nnx.List(block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        self.blocks = make_blocks(partial(block, config, policy=policy, rngs=rngs), config.depth, policy)
         self.norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.both_ways = block is EncoderBlock
         self.compute_dtype = policy.compute_dtype
@@ -188,8 +189,7 @@ class Stack(nnx.Module):
     def __call__(self, tokens: jax.Array, *arrays: jax.Array, train: bool) -> jax.Array:
         """Normed tokens of tokens [B, T, D]; `arrays` are what the blocks take beside tokens and bias."""
         bias = self._bias(tokens.shape[1])
-        for block in self.blocks:
-            tokens = run_block(block, tokens, bias, *arrays, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, bias, *arrays, remat=self.remat, train=train)
         return self.norm(tokens)
 
     def _bias(self, length: int) -> jax.Array:
