@@ -11,11 +11,13 @@ class Levers:
       first_moment: dtype in which the optimizer keeps its running mean of gradients.
       attention: what computes attention in training, as `models.attention.attend` has it.
       layers: whether like blocks are written out, or are one in a loop.
+      vocabulary_multiple: what the rows of token tables are rounded up to.
     """
 
     attention: str = "xla"
     first_moment: str = "fp32"
     layers: str = "unrolled"
+    vocabulary_multiple: int = 1
 
 
 PLAIN = Levers()

@@ -23,6 +23,7 @@ from trainbench.models.attention import Calls, SelfAttention
 from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm
+from trainbench.models.vocabulary import lengthened, of_tokens
 
 TASK = "masked_language_model"
 BATCH_NORM = False
@@ -73,7 +74,8 @@ class Embeddings(nnx.Module):
     """Sum of token, position and segment embeddings, normalised; the token table is the decoder's too."""
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
-        self.token = nnx.Param(INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
         self.position = nnx.Param(INIT(rngs.params(), (config.positions, config.width), policy.param_dtype))
         self.segment = nnx.Param(INIT(rngs.params(), (config.segments, config.width), policy.param_dtype))
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
@@ -139,14 +141,15 @@ class Head(nnx.Module):
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         self.dense = dense(config.width, config.width, kernel_init=INIT, policy=policy, rngs=rngs)
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros((config.vocabulary,), policy.param_dtype))
+        self.bias = nnx.Param(lengthened(jnp.zeros((config.vocabulary,), policy.param_dtype), 0, policy))
+        self.vocabulary = config.vocabulary
 
     @jax.named_scope("head")
     def __call__(self, tokens: jax.Array, token_table: jax.Array) -> jax.Array:
         """Float32 logits [B, P, V] of tokens [B, P, D]; `token_table` is [V, D]."""
         hidden = self.norm(jax.nn.gelu(self.dense(tokens), approximate=False))
         logits = float32_einsum("bpd,vd->bpv", hidden, token_table.astype(hidden.dtype))
-        return logits + self.bias[...].astype(jnp.float32)
+        return of_tokens(logits + self.bias[...].astype(jnp.float32), self.vocabulary)
 
 
 class Model(nnx.Module):

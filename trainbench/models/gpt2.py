@@ -3,7 +3,8 @@ Multitask Learners").
 
 What is unusual:
 - The output projection is the token table, so it has no bias and no parameters of its own. The table has
-  the 50,257 tokens of the published model; llm.c and nanoGPT round it up to 50,304 rows.
+  the 50,257 tokens of the published model; llm.c and nanoGPT round it up to 50,304 rows, as
+  vocabulary_multiple=128 does.
 - Parameters equal the released models': 124,439,808, 354,823,168, 774,030,080 and 1,557,611,200. The paper
   calls them 117M, 345M, 762M and 1542M.
 - Query, key and value are three dense layers, where the release stores them side by side as one.
@@ -25,6 +26,7 @@ from trainbench.models.attention import Calls, SelfAttention
 from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm
+from trainbench.models.vocabulary import lengthened, of_tokens
 
 TASK = "causal_language_model"
 BATCH_NORM = False
@@ -111,7 +113,9 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         init = jax.nn.initializers.normal(STDDEV)
-        self.token = nnx.Param(init(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = init(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
+        self.vocabulary = config.vocabulary
         self.position = nnx.Param(init(rngs.params(), (config.positions, config.width), policy.param_dtype))
         self.dropout = nnx.Dropout(config.dropout_rate)
         block = partial(Block, config, policy=policy, rngs=rngs)
@@ -130,7 +134,8 @@ class Model(nnx.Module):
         embedded = embedded + self.position[:length]
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
         tokens = run_blocks(self.blocks, tokens, rngs, remat=self.remat, train=train)
-        return float32_einsum("btd,vd->btv", self.norm(tokens), self.token[...].astype(self.compute_dtype))
+        table = self.token[...].astype(self.compute_dtype)
+        return of_tokens(float32_einsum("btd,vd->btv", self.norm(tokens), table), self.vocabulary)
 
 
 def residual_init(depth: int) -> Initializer:

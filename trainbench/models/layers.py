@@ -276,17 +276,3 @@ class GatedFeedForward(nnx.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Transformed tokens [B, T, D]."""
         return self.down(self.activation(self.gate(inputs)) * self.up(inputs))
-
-
-class TokenHead(nnx.Module):
-    """The output projection of a language model that has one of its own: no bias, float32 logits."""
-
-    def __init__(
-        self, width: int, vocabulary: int, *, kernel_init: Initializer, policy: Policy, rngs: nnx.Rngs
-    ) -> None:
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (width, vocabulary), policy.param_dtype))
-
-    @jax.named_scope("head")
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Float32 logits [B, T, V] of tokens [B, T, D] in the compute dtype."""
-        return float32_einsum("btd,dv->btv", tokens, self.kernel[...].astype(tokens.dtype))

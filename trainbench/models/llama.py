@@ -31,11 +31,11 @@ from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
-    TokenHead,
     by_sample,
     dense,
     rms_norm,
 )
+from trainbench.models.vocabulary import TokenHead, lengthened, of_tokens
 
 TASK = "causal_language_model"
 BATCH_NORM = False
@@ -143,7 +143,8 @@ class Model(nnx.Module):
     """Llama for next-token prediction; parameter counts in the module's docstring."""
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
-        self.token = nnx.Param(INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
         block = partial(Block, config, policy=policy, rngs=rngs)
         self.blocks = make_blocks(block, config.depth, policy)
         self.norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
@@ -165,7 +166,8 @@ class Model(nnx.Module):
         tokens = run_blocks(self.blocks, tokens, turn, remat=self.remat, train=train)
         tokens = self.norm(tokens)
         if self.config.tied:
-            return float32_einsum("btd,vd->btv", tokens, self.token[...].astype(self.compute_dtype))
+            table = self.token[...].astype(self.compute_dtype)
+            return of_tokens(float32_einsum("btd,vd->btv", tokens, table), self.config.vocabulary)
         return self.head(tokens)
 
 

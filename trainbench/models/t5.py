@@ -31,11 +31,11 @@ from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
-    TokenHead,
     by_sample,
     dense,
     rms_norm,
 )
+from trainbench.models.vocabulary import TokenHead, lengthened
 
 TASK = "span_corruption"
 BATCH_NORM = False
@@ -234,7 +234,8 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         table = jax.nn.initializers.normal(1.0)
-        self.token = nnx.Param(table(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = table(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
         self.encoder = Stack(EncoderBlock, config, policy=policy, rngs=rngs)
         self.decoder = Stack(DecoderBlock, config, policy=policy, rngs=rngs)
         # As t5x: a truncated normal with the variance 1 / D.
