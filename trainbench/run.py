@@ -27,8 +27,7 @@ from trainbench.distributed.pulse import Pulse
 from trainbench.distributed.team import Alone, Team, any_of
 from trainbench.hardware import machine
 from trainbench.interruptible import interruptible
-from trainbench.levers import registry
-from trainbench.levers.lever import Program, Situation
+from trainbench.levers import evidence
 from trainbench.levers.registry import Use
 from trainbench.measure.blocks import Timing
 from trainbench.measure.guards import TimedWindow
@@ -175,7 +174,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
-    parts.levers = proven_levers(config, placed, devices, executable)
+    parts.levers = evidence.proven(config, placed.state, devices, executable.text)
 
     return work, Trainer(
         config=config,
@@ -195,21 +194,6 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
         pulse=parts.pulse,
         checkpoints=parts.checkpoints,
     )
-
-
-def proven_levers(
-    config: RunConfig, placed: placement.PlacedStep, devices: Devices, executable: aot.Executable
-) -> dict[str, Use]:
-    """Each lever that applies, with what shows it in the compiled step.
-
-    Raises:
-      NotProven: one did not take place.
-    """
-    uses = registry.uses(config.levers, config.chosen_levers, config.request)
-    if not registry.needs_proof(uses):
-        return uses
-    situation = Situation(config.request, devices.platform, devices.compute_capability, config.axes)
-    return registry.proven(uses, Program(executable.text(), placed.state, situation))
 
 
 def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:

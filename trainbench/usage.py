@@ -4,17 +4,10 @@ import textwrap
 from collections.abc import Mapping
 
 from trainbench import shipped
-from trainbench.levers.lever import Lever
-from trainbench.levers.registry import LEVERS, RESOLVED
 
 SHORT = """\
 python -m trainbench [model=NAME] [precision=NAME] [batch_size=N] [KEY=VALUE ...]
        python -m trainbench --help shows all of it"""
-
-
-def _of_lever(lever: Lever) -> str:
-    words = "N" if lever.number else " | ".join(map(str, lever.values))
-    return f"{lever.summary}: {words} | default"
 
 
 KEYS = {
@@ -23,7 +16,6 @@ KEYS = {
     "global_batch_size": "samples of all devices per optimizer step, in place of batch_size: N",
     "gradient_accumulation": "micro-batches of a step, one after the other; batch_size counts all: N",
     "parallel.AXIS": "devices along data, fsdp and tensor, the axes of the mesh: N | rest",
-    **{key: _of_lever(LEVERS[key]) for key in RESOLVED},
     "remat": "what the backward pass computes again to save memory: none | dots | full",
     "batch_norm": "batch statistics: per_replica | synchronised | default",
     "steps": "timed optimizer steps: N | default",
@@ -79,6 +71,15 @@ EXIT_CODES = {
 }
 
 
+def keys() -> dict[str, str]:
+    """Every key, the levers among them, with what it takes."""
+    # Imported here: levers import JAX, which most verbs do without.
+    from trainbench.levers.registry import LEVERS, RESOLVED
+
+    levers = (LEVERS[key] for key in RESOLVED)
+    return KEYS | {lever.key: f"{lever.summary}: {lever.words} | default" for lever in levers}
+
+
 def page(verbs: Mapping[str, str]) -> str:
     """The whole page; `verbs` gives a line for each verb."""
     groups = {group: " | ".join(shipped.names(group)) for group in shipped.GROUPS}
@@ -87,7 +88,7 @@ def page(verbs: Mapping[str, str]) -> str:
             "usage: python -m trainbench [VERB] [KEY=VALUE ...] [OPTION ...]",
             *_table("verbs", verbs),
             *_table("groups", groups),
-            *_table("keys", KEYS),
+            *_table("keys", keys()),
             *_table("options", OPTIONS),
             *["", "examples:", *(f"  {example}" for example in EXAMPLES)],
             *_table("exit codes", EXIT_CODES),

@@ -126,7 +126,8 @@ def _what(result: Result) -> list[str]:
     cut = f" in {parts:,} micro-batches of {work.batch_size // parts:,}" if parts > 1 else ""
     known = [work.model, work.precision, f"{count(work.parameters)} parameters", *console.shape(work)]
     batch = f"batch {work.batch_size:,} per device{cut}, {work.global_batch_size:,} global"
-    return [console.labelled("forecast", " · ".join([*known, work.optimizer, batch, *console.split(result)]))]
+    words = [*known, work.optimizer, batch, *console.split(result)]
+    return [console.labelled("forecast", " · ".join(words)), *console.levers(result)]
 
 
 def _fits(result: Result) -> list[str]:

@@ -96,5 +96,9 @@ class Lever:
         """What may be typed for it, besides "default"."""
         if self.number:
             return checks.COUNT
-        words = ", ".join(map(str, self.values))
-        return checks.Kind(words, str(self.values[-1]), self.values.__contains__, str)
+        return checks.Kind(self.words, str(self.values[-1]), self.values.__contains__, str)
+
+    @property
+    def words(self) -> str:
+        """The same for a list of keys."""
+        return "N" if self.number else " | ".join(map(str, self.values))

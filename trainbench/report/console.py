@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from trainbench.errors import UserError
-from trainbench.levers.registry import LEVERS
 from trainbench.report import facts
 from trainbench.report.checkpoints import checkpoints
 from trainbench.report.comparisons import published, reproduction
@@ -132,7 +131,7 @@ def _what_ran(result: Result) -> list[str]:
     return [
         labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
         labelled("on", " · ".join([*devices, *split(result), batch, *steps])),
-        *_levers(result),
+        *levers(result),
     ]
 
 
@@ -140,12 +139,12 @@ def _what_ran(result: Result) -> list[str]:
 _TOLD_ELSEWHERE = ("gradient_accumulation",)
 
 
-def _levers(result: Result) -> list[str]:
+def levers(result: Result) -> list[str]:
     """How the step was computed, as far as it is not the plain way."""
     unlike = [
         f"{key} {lever.value}"
         for key, lever in result.levers.items()
-        if key not in _TOLD_ELSEWHERE and key in LEVERS and lever.value != LEVERS[key].plain
+        if key not in _TOLD_ELSEWHERE and lever.proof is not None
     ]
     return [labelled("levers", " · ".join(unlike))] if unlike else []
 

@@ -540,7 +540,8 @@ class Lever(Section):
     value: FreeForm = Field(description="that ran")
     reason: str | None = Field(default=None, description="why, where the program chose it")
     proof: str | None = Field(
-        default=None, description="what shows it in the compiled step; None: it is the plain way, or unknown"
+        default=None,
+        description="what shows it in the compiled step; None: it is the plain way, or nothing ran",
     )
 
 

@@ -35,6 +35,9 @@ from trainbench.forecast.compiler.program import (
     too_large,
 )
 from trainbench.forecast.targets import Target, find
+from trainbench.levers import evidence
+from trainbench.levers.lever import NotProven
+from trainbench.levers.registry import Use
 from trainbench.measure.flops import FlopCount
 from trainbench.placement import PlacedStep
 from trainbench.processes import child
@@ -44,7 +47,13 @@ from trainbench.results import record
 from trainbench.training import compile as aot
 from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
-from trainbench.work_sections import autos_section, hardware_section, parallel_section, workload_section
+from trainbench.work_sections import (
+    autos_section,
+    hardware_section,
+    levers_section,
+    parallel_section,
+    workload_section,
+)
 from trainbench.workload import Workload
 
 # A float32 square of 1 TiB: no device's memory holds it, so that the compiler says at once what it has.
@@ -77,6 +86,7 @@ def compiled(request: Request, progress: ProgressLine) -> Reply:
     Raises:
       UserError: the configuration is wrong, or the target can't be compiled for.
       jax.errors.JaxRuntimeError: the compiler broke down.
+      NotProven: the compiled step is not computed as was asked.
     """
     return Reply(facts=_facts(request, progress))
 
@@ -87,7 +97,7 @@ def answer(request: Request, progress: ProgressLine, work: Work = compiled) -> R
         return work(request, progress)
     except UserError as error:
         return Reply(mistake=Mistake(problem=error.problem, allowed=error.allowed, fix=error.fix))
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, NotProven) as error:
         return Reply(failure=f"while {progress.text}: {first_line(error)}")
 
 
@@ -96,19 +106,34 @@ def _facts(request: Request, progress: ProgressLine) -> Facts:
     lowered = step.placed.lower(progress.phase)
     versions = compilers.versions(step.target)
     entry = directory() / f"{_key(step, lowered, versions)}.json"
-    cached = cache.load(entry) is not None
-    if not cached:
+    outcome = cache.load(entry)
+    cached = outcome is not None
+    if outcome is None:
         with _alone(progress):
             # Whoever compiled meanwhile may have compiled this.
-            cached = cache.load(entry) is not None
-            if not cached:
+            outcome = cache.load(entry)
+            cached = outcome is not None
+            if outcome is None:
                 outcome = _compile(step, lowered, versions, progress)
                 cache.save(entry, step.config.request.model.name, step.target.chip, outcome)
     processes = len({device.process_index for device in step.devices.handles})
     hardware = hardware_section(step.devices, step.config.request.precision, record.Host(), processes)
     split = parallel_section(step.config, step.placed.state_bytes, step.placed.unsplit)
     known = facts(step.config, step.work, hardware, split, lowered.flops, lowered.trace_s)
-    return known.model_copy(update={"lower_s": lowered.lower_s, "entry": str(entry), "cached": cached})
+    compiled = {"lower_s": lowered.lower_s, "entry": str(entry), "cached": cached}
+    return known.model_copy(update={**compiled, "levers": levers_section(_levers(step, outcome))})
+
+
+def _levers(step: Step, outcome: Outcome) -> dict[str, Use]:
+    """How the step is computed; in a program that is too large nothing is proven.
+
+    Raises:
+      NotProven: not as was asked.
+    """
+    if not isinstance(outcome, Program):
+        return evidence.unproven(step.config)
+    program = outcome
+    return evidence.proven(step.config, step.placed.state, step.devices, lambda: program.hlo)
 
 
 def facts(
@@ -132,6 +157,7 @@ def facts(
         tokens_per_sample=work.task.tokens_per_sample,
         state_bytes=aot.nbytes(work.abstract_state),
         parallel=split,
+        levers=levers_section(evidence.unproven(settings)),
         program_flops=flops.total / settings.steps_per_call,
         steps_per_call=settings.steps_per_call,
         trace_s=trace_s,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainbench.forecast.bounds.bound import Bound
 from trainbench.results import record
@@ -45,6 +45,7 @@ class Facts(Section):
     tokens_per_sample: int | None
     state_bytes: int
     parallel: record.Parallel | None = None
+    levers: dict[str, record.Lever] = Field(default_factory=dict)
     program_flops: float
     steps_per_call: int
     trace_s: float
