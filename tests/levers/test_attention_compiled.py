@@ -56,3 +56,17 @@ def test_fused_attention_of_cudnn_is_compiled_for_gpus(target, overrides, kernel
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     found = proof(target, *overrides, *ONE_BLOCK, "batch_size=2", "attention=cudnn")
     assert found == f"{kernels} cudnn kernels forward and {kernels} backward in the compiled step"
+
+
+def test_dense_layers_are_compiled_for_the_8_bit_units_of_a_gpu(cache, monkeypatch):
+    monkeypatch.setenv("TRAINBENCH_CACHE", str(cache))
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    target = targets.find("h100-1")
+    if compilers.missing(target) is not None:
+        pytest.skip("no compiler for GPUs is installed")
+    # A forecast proves the levers of the step itself.
+    overrides = ("model=gpt2_tiny", *ONE_BLOCK, "batch_size=2", "precision=fp8")
+    found = build.compiled(tree(*overrides), target)
+    assert found.facts.levers["precision"].proof == "18 products of 8-bit floats in the compiled step"
+    assert isinstance(found.outcome, Program)
+    assert found.outcome.hlo.count('custom_call_target="__cublas$lt$matmul$f8"') == 18

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from trainbench.levers.values import PLAIN, Levers
+from trainbench.models import fp8
 from trainbench.models.dots import float32_einsum
 
 # torch.nn.BatchNorm2d's defaults, which torchvision and NVIDIA DeepLearningExamples use for ResNet.
@@ -36,6 +37,7 @@ class Policy:
       remat: what the backward pass computes again, one of `REMAT_POLICIES`.
       norm_groups: equal parts of the batch, one after the other, whose batch statistics are apart.
       levers: how it is computed where there are several ways.
+      fp8: whether the products of `dense` layers are in 8 bits.
     """
 
     param_dtype: DTypeLike = jnp.float32
@@ -43,6 +45,7 @@ class Policy:
     remat: str = "none"
     norm_groups: int = 1
     levers: Levers = PLAIN
+    fp8: bool = False
 
 
 class BatchNorm(nnx.Module):
@@ -194,6 +197,7 @@ def dense(
         out_features,
         use_bias=use_bias,
         kernel_init=kernel_init,
+        dot_general=fp8.dot_general if policy.fp8 else jax.lax.dot_general,
         dtype=policy.compute_dtype,
         param_dtype=policy.param_dtype,
         rngs=rngs,
