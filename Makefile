@@ -13,7 +13,7 @@ empty :=
 space := $(empty) $(empty)
 comma := ,
 
-.PHONY: bench test lint parity test-slow test-tensorflow test-accelerator test-browser test-forecast test-slurm test-mpi clean
+.PHONY: bench test lint parity test-torch test-slow test-tensorflow test-accelerator test-browser test-forecast test-slurm test-mpi clean
 
 bench: $(VENV)/.installed-run-$(EXTRAS)
 	$(BIN)/python -m trainbench $(ARGS)
@@ -21,7 +21,7 @@ bench: $(VENV)/.installed-run-$(EXTRAS)
 test: $(VENV)/.installed-dev-$(EXTRAS)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs
-	@echo "not run here: make parity (PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-slurm, make test-mpi, make test-accelerator (GPU, TPU)"
+	@echo "not run here: make parity (PyTorch, Hugging Face), make test-torch (runs and races in PyTorch), make test-slow (minutes of compiling and training), make test-tensorflow, make test-browser (Chromium), make test-forecast (the TPU compiler), make test-slurm, make test-mpi, make test-accelerator (GPU, TPU)"
 
 lint: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/ruff format --check .
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed-dev-$(EXTRAS)
 
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest tests/parity -m parity
+
+test-torch: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest tests/pytorch -m torch -rs
 
 test-slow: $(VENV)/.installed-dev-$(EXTRAS)
 	$(BIN)/python -m pytest -m slow
@@ -83,7 +86,7 @@ $(VENV)/.installed-forecast: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-parity: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,parity]"
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev,parity,torch]"
 	touch $@
 
 clean:

@@ -83,6 +83,7 @@ def assemble(parts: Parts, ending: Ending) -> record.Result:
         trace=trace_section(parts),
         levers=levers_section(parts.levers),
         communication=communication_section(parts),
+        framework=parts.framework,
         processes=parts.processes,
         checkpoint=checkpoint_section(parts, summary.median if summary else None),
         segments=segments_section(parts, ending.status),
@@ -201,8 +202,7 @@ def _timing(parts: Parts, summary: Summary | None) -> record.Timing | None:
     if timing is None or window is None or config is None:
         return None
     return record.Timing(
-        # Two calls ran before the warm-up blocks: one to prove the donation, one to size the blocks.
-        warmup_steps=timing.warmup_steps + 2 * config.steps_per_call,
+        warmup_steps=timing.warmup_steps + parts.first_calls * config.steps_per_call,
         timed_steps=timing.timed_steps,
         steps_per_block=timing.steps_per_block,
         steps_per_call=config.steps_per_call,
@@ -255,14 +255,14 @@ def _padding(parts: Parts) -> float:
 
 def _utilization(parts: Parts, speed: record.Throughput | None) -> record.Utilization | None:
     program_flops = _program_flops_per_device(parts)
-    if speed is None or parts.devices is None or program_flops is None:
+    if speed is None or parts.devices is None:
         return None
     peak, chips = _peak_flops_per_device(parts), parts.devices.chip_count
     achieved = _model_flops_per_device(parts, speed.samples_per_s)
-    executed = program_flops * speed.samples_per_s / _global_batch_size(parts)
+    per_step = speed.samples_per_s / _global_batch_size(parts)
     return record.Utilization(
         mfu=achieved / peak if peak else None,
-        hfu=executed / peak if peak else None,
+        hfu=program_flops * per_step / peak if peak and program_flops else None,
         model_tflops_per_s_per_chip=achieved * parts.devices.count / chips / 1e12 if chips else None,
     )
 

@@ -38,11 +38,21 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str) -> Exit
     parts = Parts(request=request, tree=tree, command=command, directory=directory)
     try:
         with ProgressLine() as progress:
-            ending = attempt(parts, progress, run if request.timeout_s == "default" else _watched)
+            ending = attempt(parts, progress, _way_of(request))
         return EXIT_CODES[conclude(parts, ending, directory).status]
     finally:
         if parts.checkpoints is not None:
             parts.checkpoints.close()
+
+
+def _way_of(request: config.Request) -> Callable[[Parts, ProgressLine], None]:
+    """What carries the request out, alone in its process."""
+    if request.framework == "torch":
+        # Imported here: it is an extra, and takes seconds to import.
+        from trainbench.pytorch.run import run as run_in_torch
+
+        return run_in_torch
+    return run if request.timeout_s == "default" else _watched
 
 
 def _watched(parts: Parts, progress: ProgressLine) -> None:

@@ -18,6 +18,7 @@ from trainbench.distributed.settings import DistributedConfig
 from trainbench.errors import UserError
 from trainbench.levers import registry as levers
 from trainbench.measure import trace
+from trainbench.pytorch import settings as pytorch
 from trainbench.shipped import GROUPS
 from trainbench.training import optimizer, parallel_settings
 from trainbench.training.optimizer import OptimizerConfig
@@ -31,9 +32,10 @@ KEYS = (
     *("batch_size", "global_batch_size", "gradient_accumulation", "remat", "batch_norm"),
     *("steps", "warmup", "input", "steps_per_call", "prng"),
     *("image_size", "sequence_length", "seed", "reproduce", "price_per_hour", "reference", "trace"),
-    *("timeout_s", "distributed", "checkpoint"),
+    *("timeout_s", "distributed", "checkpoint", "framework", "torch"),
     *levers.RESOLVED,
 )
+FRAMEWORKS = ("jax", "torch")
 # Beside a number; "auto" and "best" are searched for by processes around this one (batch_search).
 BATCH_WORDS = ("default", "auto", "best")
 INPUTS = ("resident", "host", "real", "all")
@@ -128,6 +130,8 @@ class Request:
       batch_norm: one of BATCH_NORMS.
       timeout_s: seconds without progress after which a run is given up; None: never; "default": chosen for
         several processes, never for one.
+      framework: what runs the training step, one of FRAMEWORKS.
+      torch: how PyTorch runs it.
       levers: what is asked of the levers that are resolved later, by key (trainbench/levers/).
     """
 
@@ -155,6 +159,8 @@ class Request:
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     timeout_s: float | Literal["default"] | None = "default"
+    framework: str = "jax"
+    torch: pytorch.TorchConfig = field(default_factory=pytorch.TorchConfig)
     levers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -192,6 +198,8 @@ def parse(tree: Mapping[str, Any]) -> Request:
         distributed=distributed_settings.parse(tree),
         checkpoint=checkpoint_settings.parse(tree),
         timeout_s=_timeout(tree),
+        framework=checks.choice(tree["framework"], "framework", FRAMEWORKS),
+        torch=pytorch.parse(tree),
         levers=levers.parse(tree),
     )
     _check_together(request)
@@ -365,6 +373,8 @@ def _check_together(request: Request) -> None:
     _check_data(request)
     _check_dense(request)
     _check_checkpoints(request)
+    if request.framework == "torch":
+        pytorch.check(request)
     if request.steps is not None and request.warmup is not None:
         check_warmup(request.steps, request.warmup)
     if request.batch_size is not None and request.global_batch_size is not None:

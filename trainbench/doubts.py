@@ -37,6 +37,8 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
     yield from trace_doubts(parts)
     yield from communication_doubts(parts)
     yield from checkpoint_doubts(parts)
+    if parts.framework is not None:
+        yield from _unknown_of_torch(parts)
     if parts.donated is False:
         yield "donation: the state was not reused in place, so it takes its memory twice"
     if summary is not None and parts.timing is not None:
@@ -44,6 +46,25 @@ def doubts(parts: Parts, summary: Summary | None, software: Mapping[str, str | N
             yield f"ci95: {summary.ci95_reason}"
         yield from parts.timing.warnings
         yield from _doubts_about_the_host(parts, summary, parts.timing)
+
+
+def _unknown_of_torch(parts: Parts) -> Iterator[str]:
+    """What PyTorch does not say, and attention that is not what was asked for."""
+    framework = parts.framework
+    assert framework is not None
+    yield "compile: PyTorch compiles within its first steps, and counts no FLOPs or bytes"
+    if parts.devices is None or parts.devices.peak_flops(parts.request.precision.peak_dtype) is not None:
+        yield "hfu: the program that PyTorch runs is not walked; MFU is by the analytic FLOPs"
+    yield "peak_bytes_compiled: PyTorch has no compiler's figure"
+    if framework.cuda is None:
+        yield "cuda: the step ran on a CPU"
+        yield "cudnn: the step ran on a CPU"
+    if framework.attention is None:
+        yield "attention: the model has none"
+    if framework.attention_ran is None:
+        yield f"attention_ran: {'plain operations' if framework.attention else 'no attention'}"
+    elif "math" in framework.attention_ran:
+        yield f"sdpa: scaled_dot_product_attention fell back to plain operations: {framework.attention_ran}"
 
 
 def _doubts_about_the_input(parts: Parts, config: RunConfig) -> Iterator[str]:
@@ -71,6 +92,8 @@ def _doubts_about_held_out_data(parts: Parts, config: RunConfig) -> Iterator[str
         yield f"held_out: not the whole split was evaluated; it was stopped after {LIMIT_S:g} s"
     if found is None and (isinstance(data, SyntheticData) or data.held_out is None):
         yield "evaluation: no held-out data"
+    elif found is None and parts.framework is not None:
+        yield "evaluation: not done with framework=torch"
     elif found is None and MODES[config.input][-1] != "real":
         yield f"evaluation: input={config.input} trains on the same batches again and again"
 

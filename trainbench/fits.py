@@ -30,9 +30,13 @@ def refuse_above(limit: int | None, needed: int, what: str) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the runtime says so: XLA's RESOURCE_EXHAUSTED, CUDA's and the allocators' "out of memory"."""
+    """Whether the runtime says so: XLA's RESOURCE_EXHAUSTED, CUDA's and the allocators' "out of memory".
+
+    PyTorch's errors are told by name and words, as it is not always installed.
+    """
     if isinstance(error, MemoryError):
         return True
     text = str(error)
     said = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower() or "OUT_OF_MEMORY" in text
-    return isinstance(error, jax.errors.JaxRuntimeError) and said
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
+    return of_torch or (isinstance(error, jax.errors.JaxRuntimeError) and said)

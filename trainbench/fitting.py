@@ -10,6 +10,7 @@ from typing import Any
 from trainbench import config
 from trainbench.errors import ExitCode, OutOfMemory, first_line
 from trainbench.fits import is_out_of_memory
+from trainbench.pytorch import settings
 from trainbench.report.numbers import size, units
 from trainbench.report.progress import ProgressLine
 from trainbench.run import Parts, build
@@ -58,6 +59,7 @@ def compile_and_show(tree: Mapping[str, Any], *, as_json: bool) -> ExitCode:
 def compiled(tree: Mapping[str, Any], progress: ProgressLine) -> Fit:
     """What the compiler says of the step that `tree` describes."""
     parts = Parts(request=config.parse(tree), tree=tree, command="")
+    settings.refuse(parts.request.framework, "fits, which asks XLA's compiler,")
     refused = ""
     try:
         with tempfile.TemporaryDirectory(prefix="trainbench-") as scratch:

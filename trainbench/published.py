@@ -91,6 +91,7 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,
         data="real" if config.input in ("real", "all") else "synthetic",
         devices_per_chip=devices.chip.jax_devices_per_chip if devices.chip else 1,
+        framework="PyTorch (Hugging Face)" if parts.framework else "JAX (Flax NNX)",
         saves=parts.request.checkpoint.every is not None and parts.request.checkpoint.timed,
     )
 

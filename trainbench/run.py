@@ -34,7 +34,7 @@ from trainbench.measure.guards import TimedWindow
 from trainbench.measure.plan import Plan
 from trainbench.measure.trace import Trace, run_calls, trace_steps
 from trainbench.report.progress import ProgressLine
-from trainbench.results.record import Process
+from trainbench.results.record import Framework, Process
 from trainbench.train import Trainer, check, measure_resident, train
 from trainbench.training import compile as aot
 from trainbench.training import evaluate, parallel
@@ -67,7 +67,9 @@ class Parts:
     `timing` is that of the way of feeding that the run is about; `beside` has those that it is set against,
     `again` is the resident one once more after all others, and `loader` that of the input pipeline without a
     model. `waits_s` has what each timed block of this process waited for batches, and `processes` what is
-    known of each process of the `team`, where there are several.
+    known of each process of the `team`, where there are several. `framework` is what ran the step where that
+    was not JAX. `first_calls` ran ahead of the warm-up blocks: one to prove the donation, one to size the
+    blocks.
     """
 
     request: Request
@@ -100,6 +102,8 @@ class Parts:
     padding_fraction: float | None = None
     trace: Trace | None = None
     checkpoints: Session | None = None
+    framework: Framework | None = None
+    first_calls: int = 2
 
 
 def run(parts: Parts, progress: ProgressLine) -> None:
@@ -196,10 +200,9 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     )
 
 
-def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLine) -> None:
-    """Train, and time it."""
+def measure(parts: Parts, work: Workload | None, trainer: Trainer, progress: ProgressLine) -> None:
+    """Train, and time it; without `work` nothing is evaluated."""
     assert parts.task is not None
-    assert parts.executable is not None
     task, config = parts.task, trainer.config
 
     # Every way of feeding that was asked for; what follows is about the last
@@ -219,9 +222,9 @@ def measure(parts: Parts, work: Workload, trainer: Trainer, progress: ProgressLi
 
     # Held-out data
     batches = None
-    if parts.data is not None and main == "real":
+    if work is not None and parts.data is not None and main == "real":
         batches = parts.data.held_out(evaluate.batch_size(work.global_batch_size))
-    if batches is not None:
+    if work is not None and batches is not None:
         progress.phase("evaluating")
         parts.evaluation = interruptible(
             functools.partial(

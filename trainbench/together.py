@@ -19,6 +19,7 @@ from trainbench.distributed.watchdog import Told, Watchdog
 from trainbench.errors import EXIT_CODES, ExitCode, UserError
 from trainbench.measure.trace import READ_LIMIT_S
 from trainbench.processes import interrupts
+from trainbench.pytorch import settings
 from trainbench.report.progress import ProgressLine
 from trainbench.run import Parts, run
 from trainbench.training.compile import enable_compilation_cache
@@ -34,6 +35,7 @@ def run_and_show(tree: Mapping[str, Any], directory: Path, command: str, joined:
       UserError: the configuration is wrong, here or in another process, or nothing can be written there.
     """
     members, pulse, request = joined.members, Pulse(), config.parse(tree)
+    settings.refuse(request.framework, "a run of several processes")
     writes = members.index == 0
     if writes:
         benchmark.prepare(request, directory)

@@ -28,7 +28,6 @@ from trainbench.processes import interrupts
 from trainbench.processes.interrupts import Wish
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.training.program import TrainingProgram, first_call
-from trainbench.training.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,15 @@ class Trainer:
       team: the processes that train together.
       pulse: what tells the others how far this process is; None in a run of one process.
       checkpoints: saves the state on the way, and may have one to go on from; None: neither.
+      program: what issues the calls and waits for them.
+      window: makes the guard of the timed blocks.
+      aside: runs what takes long in native code, so that a wish to stop is heeded.
     """
 
     config: RunConfig
     platform: str
     call: Callable[..., Any]
-    initialise: Callable[[], TrainState]
+    initialise: Callable[[], Any]
     put: Callable[[HostBatch], DeviceBatch]
     source: Source
     stacked: bool
@@ -57,6 +59,9 @@ class Trainer:
     team: Team = field(default_factory=Alone)
     pulse: Pulse | None = None
     checkpoints: Session | None = None
+    program: Callable[..., TrainingProgram] = TrainingProgram
+    window: Callable[[], TimedWindow] = TimedWindow
+    aside: Callable[[Callable[[], Any]], Any] = interruptible
 
     def synthetic(self) -> "Trainer":
         """The same, fed with random values: they cost what real ones cost, and need no reader."""
@@ -121,7 +126,7 @@ def _begun(trainer: Trainer, mode: str) -> Iterator[TrainingProgram]:
     state = session.take_state() if session else None
     if state is None:
         trainer.progress.phase(f"initialising parameters ({mode} input)")
-        state = interruptible(trainer.initialise)
+        state = trainer.aside(trainer.initialise)
     feed = open_feed(
         trainer.source,
         mode,
@@ -131,7 +136,7 @@ def _begun(trainer: Trainer, mode: str) -> Iterator[TrainingProgram]:
         state=session.input_state() if session else None,
     )
     try:
-        yield TrainingProgram(
+        yield trainer.program(
             trainer.call,
             state,
             feed,
@@ -147,7 +152,7 @@ def _begun(trainer: Trainer, mode: str) -> Iterator[TrainingProgram]:
 def _train(trainer: Trainer, program: TrainingProgram, mode: str) -> Trained:
     trainer.progress.phase("first steps")
     with trainer.watched(program):
-        donated = interruptible(functools.partial(first_call, program))
+        donated = trainer.aside(functools.partial(first_call, program))
         plan, chosen = _plan(trainer, program, mode)
     return _timed(trainer, program, mode, plan, chosen, donated, trainer.show)
 
@@ -202,7 +207,7 @@ def _timed(
 ) -> Trained:
     """Warm-up and timed blocks; `between` and `earlier` as `measure` has them."""
     trainer.progress.phase(f"warm-up ({mode} input)", timed=True)
-    window, waits_s = TimedWindow(), list[float]()
+    window, waits_s = trainer.window(), list[float]()
 
     def noted(state: Progress) -> None:
         # What runs between timed blocks waits too, and is in no result.
@@ -244,7 +249,8 @@ def measure_resident(trained: Trained, plan: Plan | None = None) -> Timing:
       KeyboardInterrupt: stopped by the user.
       MeasurementError: something else than the step ran while it was timed.
     """
-    program, trainer, window = trained.program, trained.trainer, TimedWindow()
+    program, trainer = trained.program, trained.trainer
+    window = trainer.window()
     agree = agreement(trainer.team, trainer.pulse)
     with trainer.watched(program):
         call_s = largest_of(trainer.team, time_of_one_call(program))

@@ -33,6 +33,8 @@ KEYS = {
     "distributed.KEY": "several processes: cluster, or coordinator, num_processes and process_id",
     "timeout_s": "seconds without progress that end a run: S | null | default, 300 with several processes",
     "checkpoint.KEY": "every=N steps the state is saved; the same command goes on; dir, keep, timed",
+    "framework": "what runs the training step: jax | torch, the same workload in PyTorch",
+    "torch.KEY": "with framework=torch: compile, channels_last, attention, threads, fused; each | default",
     "reference.extra": "a CSV file with published figures of your own",
     "hydra.run.dir": "where the result goes: DIR (for a sweep hydra.sweep.dir)",
 }

@@ -8,7 +8,17 @@ from tests.results import examples
 from trainbench.errors import UserError
 from trainbench.reference import economy, figures
 from trainbench.report.console import autos, error_screen, summary, warnings
-from trainbench.results.record import Comparison, Cost, Evaluation, Input, Loss, Rate, Result
+from trainbench.results.record import (
+    Comparison,
+    Cost,
+    Evaluation,
+    Framework,
+    Input,
+    Lever,
+    Loss,
+    Rate,
+    Result,
+)
 
 FILE = Path("outputs/run/result.json")
 
@@ -383,3 +393,27 @@ def test_ratios_that_would_crowd_out_the_differences_are_left_out():
     shown = line(summary(changed(examples.ok_gpu(), comparisons=(figure,))), "published")
     assert "per watt" not in shown
     assert shown.endswith("data real")
+
+
+def test_levers_that_took_place_and_another_framework_are_named():
+    plain = examples.ok_cpu()
+    assert not {"levers", "framework"} & set(labels(summary(plain, FILE)))
+    levers = {
+        "attention": Lever(value="cudnn", reason="faster", proof="24 calls"),
+        "first_moment": Lever(value="fp32", reason="as published"),
+        "gradient_accumulation": Lever(value=4, proof="a loop of 4"),
+    }
+    assert line(summary(changed(plain, levers=levers), FILE), "levers") == "levers attention cudnn"
+    framework = Framework(
+        name="torch",
+        version="2.13.0",
+        models="transformers 5.23.0",
+        compile="eager",
+        channels_last=True,
+        threads=2,
+        fused_optimizer=True,
+    )
+    assert (
+        line(summary(changed(plain, framework=framework), FILE), "framework")
+        == "framework PyTorch 2.13.0 · eager · channels last · 2 threads · transformers 5.23.0"
+    )

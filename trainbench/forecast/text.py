@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from trainbench.report import console, facts, forecasts
+from trainbench.report import console, facts, forecasts, what_ran
 from trainbench.report.comparisons import published, with_differences
 from trainbench.report.grid import UNKNOWN, grid, plain
 from trainbench.report.numbers import clip, count, duration, number, percent, size
@@ -34,14 +34,14 @@ def summary(result: Result, path: Path) -> list[str]:
     """What is forecast, whether it fits, how fast by which figure, what limits it, against what."""
     about = _forecast(result)
     headline = [] if result.status == "ok" else [f"{_HEADLINES[result.status]}: {result.status_reason}"]
-    lines = [*headline, *_what(result), console.labelled("target", about.explanation), *_fits(result)]
+    lines = [*headline, *_what(result), what_ran.labelled("target", about.explanation), *_fits(result)]
     lines += [*_speed(result, about), *_why(about)]
     if result.compile and not is_bound(result):
-        lines.append(console.labelled("compile", _compile(result)))
-    lines += [console.labelled(label, text) for label, text in forecasts.beside(result)]
-    lines += [console.labelled("economy", text) for text in forecasts.economy(result)]
-    lines += [console.labelled("published", text) for text in _published(result)]
-    lines.append(console.labelled("result", str(path)))
+        lines.append(what_ran.labelled("compile", _compile(result)))
+    lines += [what_ran.labelled(label, text) for label, text in forecasts.beside(result)]
+    lines += [what_ran.labelled("economy", text) for text in forecasts.economy(result)]
+    lines += [what_ran.labelled("published", text) for text in _published(result)]
+    lines.append(what_ran.labelled("result", str(path)))
     return [*lines, *(line for line in console.autos(result) if not line.startswith(_OF_A_RUN))]
 
 
@@ -121,13 +121,13 @@ def _forecast(result: Result) -> Forecast:
 def _what(result: Result) -> list[str]:
     work = result.workload
     if work is None:
-        return [console.labelled("command", result.command)]
+        return [what_ran.labelled("command", result.command)]
     parts = work.gradient_accumulation
     cut = f" in {parts:,} micro-batches of {work.batch_size // parts:,}" if parts > 1 else ""
-    known = [work.model, work.precision, f"{count(work.parameters)} parameters", *console.shape(work)]
+    known = [work.model, work.precision, f"{count(work.parameters)} parameters", *what_ran.shape(work)]
     batch = f"batch {work.batch_size:,} per device{cut}, {work.global_batch_size:,} global"
-    words = [*known, work.optimizer, batch, *console.split(result)]
-    return [console.labelled("forecast", " · ".join(words)), *console.levers(result)]
+    words = [*known, work.optimizer, batch, *what_ran.split(result)]
+    return [what_ran.labelled("forecast", " · ".join(words)), *what_ran.levers(result)]
 
 
 def _fits(result: Result) -> list[str]:
@@ -136,15 +136,15 @@ def _fits(result: Result) -> list[str]:
         return []
     needed, has = memory.peak_bytes_compiled, memory.limit_bytes
     if result.status == "oom":
-        return [console.labelled("fits", f"no; {_smaller(result)}")]
+        return [what_ran.labelled("fits", f"no; {_smaller(result)}")]
     if is_bound(result):
         of = f" of {size(has)}" if has else ""
         return [
-            console.labelled("fits", f"may be: {result.reason('peak_bytes_compiled')}{of} of each device")
+            what_ran.labelled("fits", f"may be: {result.reason('peak_bytes_compiled')}{of} of each device")
         ]
     of = f" of {size(has)}, {percent(needed / has)}" if has and needed is not None else ""
     need = "n/a" if needed is None else f"{size(needed)}{of}"
-    return [console.labelled("fits", f"yes: needs {need} of each device, by the compiler")]
+    return [what_ran.labelled("fits", f"yes: needs {need} of each device, by the compiler")]
 
 
 def _smaller(result: Result) -> str:
@@ -166,15 +166,15 @@ def _speed(result: Result, about: Forecast) -> list[str]:
         assert result.workload is not None
         step = duration(result.workload.global_batch_size / speed.samples_per_s)
         text = f"{_rate(result, speed.samples_per_s)}{_interval(result)} · {step} a step"
-        lines.append(console.labelled("expected", text))
+        lines.append(what_ran.labelled("expected", text))
     elif bound is not None:
-        lines.append(console.labelled("expected", f"none: {result.reason('throughput')}"))
+        lines.append(what_ran.labelled("expected", f"none: {result.reason('throughput')}"))
     if bound is not None:
         text = f"{_rate(result, bound)} · FLOPs and bytes of the compiled program at published rates"
-        lines.append(console.labelled("at most", text))
+        lines.append(what_ran.labelled("at most", text))
     if by_compiler is not None:
         text = f"{_rate(result, by_compiler)} · by its own estimates of the operations, taken at their word"
-        lines.append(console.labelled("compiler", text))
+        lines.append(what_ran.labelled("compiler", text))
     if about.calibration:
         lines += _wrapped("rests on", about.calibration)
     return lines
@@ -188,8 +188,8 @@ def _interval(result: Result) -> str:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    lines = textwrap.wrap(text, _WIDTH - len(console.labelled(label, "")))
-    return [console.labelled("" if place else label, line) for place, line in enumerate(lines)]
+    lines = textwrap.wrap(text, _WIDTH - len(what_ran.labelled(label, "")))
+    return [what_ran.labelled("" if place else label, line) for place, line in enumerate(lines)]
 
 
 def _bound(result: Result, about: Forecast) -> list[str]:
@@ -198,8 +198,8 @@ def _bound(result: Result, about: Forecast) -> list[str]:
     text = "none: nothing that bounds the step is known"
     if rate is not None:
         text = f"at most {_rate(result, rate)} · {_OF_A_TRACE}"
-    shown = [] if result.status != "ok" else [console.labelled("bound", text)]
-    return [*shown, console.labelled("why not more", result.reason("throughput") or UNKNOWN)]
+    shown = [] if result.status != "ok" else [what_ran.labelled("bound", text)]
+    return [*shown, what_ran.labelled("why not more", result.reason("throughput") or UNKNOWN)]
 
 
 def _published(result: Result) -> list[str]:
@@ -230,15 +230,15 @@ def _why(about: Forecast) -> list[str]:
     if about.limits:
         parts = [f"{part.name} {percent(part.share)}" for part in about.limits]
         side_by_side = _SIDE_BY_SIDE if about.basis == "traced program" and len(parts) > 1 else ""
-        lines.append(console.labelled("limits", " · ".join(parts) + side_by_side))
+        lines.append(what_ran.labelled("limits", " · ".join(parts) + side_by_side))
     for place, part in enumerate(about.operations[:_MOST_OPERATIONS]):
-        lines.append(console.labelled("" if place else "operations", _operation(part)))
+        lines.append(what_ran.labelled("" if place else "operations", _operation(part)))
     if about.unestimated_fraction:
         share = percent(about.unestimated_fraction)
         text = f"{share} of the step is operations that the compiler has no estimate of"
-        lines.append(console.labelled("", text))
+        lines.append(what_ran.labelled("", text))
     unknown = _first(about.unknown, _MOST_UNKNOWN)
-    return lines + [console.labelled("unknown", clip(text, _WIDTH)) for text in unknown]
+    return lines + [what_ran.labelled("unknown", clip(text, _WIDTH)) for text in unknown]
 
 
 def _operation(part: ForecastPart) -> str:

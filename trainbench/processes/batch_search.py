@@ -17,6 +17,7 @@ from trainbench.errors import ExitCode, UserError
 from trainbench.processes import child, sweep, sweep_plan
 from trainbench.processes.fitting_batch import Fit, Probe, fitting_batch, rounded_down, spacing
 from trainbench.processes.sweep_plan import Sweep
+from trainbench.pytorch import settings
 from trainbench.report import console
 from trainbench.report.numbers import number, units
 from trainbench.results import store
@@ -84,6 +85,7 @@ def search_and_show(
     """
     given = dict(override.partition("=")[::2] for override in asked)
     check_one_batch_size(kind, given.get("global_batch_size"))
+    settings.refuse(given.get("framework"), f"{_KEY}{kind}, which asks XLA's compiler,")
     own = [f"--config-dir={config_dir}"] if config_dir else []
     others = [
         override for override in asked if not override.startswith(_KEY) and "hydra.run.dir=" not in override

@@ -12,19 +12,18 @@ from trainbench.errors import UserError
 from trainbench.report import facts
 from trainbench.report.checkpoints import checkpoints
 from trainbench.report.comparisons import published, reproduction
-from trainbench.report.numbers import clip, count, duration, number, percent, plus_minus, size
+from trainbench.report.numbers import clip, duration, number, percent, plus_minus, size
 from trainbench.report.progress import ProgressLine, block_text
 from trainbench.report.sweep import sweep_table
+from trainbench.report.what_ran import LABEL, labelled, what_ran
 from trainbench.results.collect import printable
 from trainbench.results.record import (
     Compile,
-    Hardware,
     Input,
     Loss,
     Result,
     Throughput,
     Timing,
-    Workload,
 )
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 _WIDTH = 110  # columns at which free text is cut; the result file has it in full
-_LABEL = 12
 _MOST_LINES = 10
 _MOST_COMPARISONS = 4
 _HEADLINES = {
@@ -62,7 +60,7 @@ def summary(result: Result, path: Path | None = None) -> list[str]:
     A run that is not ok says so first. What it costs, and published figures, four at most, fill what is left
     of the ten lines.
     """
-    lines = [*_headline(result), *_what_ran(result), *_speed(result), *_processes(result)]
+    lines = [*_headline(result), *what_ran(result), *_speed(result), *_processes(result)]
     lines += [*_ends(result), *_trace(result)]
     lines += [labelled("checkpoints", text) for text in checkpoints(result)]
     last = [labelled("result", str(path))] if path else []
@@ -105,72 +103,10 @@ def error_screen(error: UserError) -> str:
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
 
-def labelled(label: str, text: str) -> str:
-    """One line of a summary, its label in a column of its own."""
-    return f"{label:<{_LABEL}} {text}"
-
-
 def _headline(result: Result) -> list[str]:
     if result.status == "ok":
         return []
     return [f"{_HEADLINES[result.status]}: {result.status_reason}"]
-
-
-def _what_ran(result: Result) -> list[str]:
-    """Model and data; then devices, batch and steps; only the command when it never came to that."""
-    if result.workload is None:
-        return [labelled("command", result.command)]
-    work = result.workload
-    mode = f" ({result.input.mode})" if result.input else ""
-    parameters, parts = f"{count(work.parameters)} parameters", work.gradient_accumulation
-    model = [work.model, work.precision, parameters, *shape(work), work.optimizer]
-    cut = f" in {parts:,} micro-batches of {work.batch_size // parts:,}" if parts > 1 else ""
-    batch = f"batch {work.batch_size:,} per device{cut}, {work.global_batch_size:,} global"
-    steps = [f"{result.timing.timed_steps:,} timed steps"] if result.timing else []
-    devices = [_devices(result.hardware)] if result.hardware else []
-    return [
-        labelled("ran", " · ".join([*model, f"{work.data} data{mode}"])),
-        labelled("on", " · ".join([*devices, *split(result), batch, *steps])),
-        *levers(result),
-    ]
-
-
-# What the line of the batch tells already.
-_TOLD_ELSEWHERE = ("gradient_accumulation",)
-
-
-def levers(result: Result) -> list[str]:
-    """How the step was computed, as far as it is not the plain way."""
-    unlike = [
-        f"{key} {lever.value}"
-        for key, lever in result.levers.items()
-        if key not in _TOLD_ELSEWHERE and lever.proof is not None
-    ]
-    return [labelled("levers", " · ".join(unlike))] if unlike else []
-
-
-def split(result: Result) -> list[str]:
-    """How devices share the work where it is not by the batch alone."""
-    mesh = result.parallel
-    if mesh is None:
-        return []
-    sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
-    axes = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
-    return [axes] if mesh.fsdp * mesh.tensor > 1 else []
-
-
-def shape(work: Workload) -> list[str]:
-    """The size of a sample, for example ["224 px"]."""
-    image = [f"{work.image_size} px"] if work.image_size else []
-    return image + ([f"{work.sequence_length} tokens"] if work.sequence_length else [])
-
-
-def _devices(hardware: Hardware) -> str:
-    """For example "8 x TPU v3 (4 chips)"; chips are named where they are not the devices."""
-    differ = hardware.chip_count is not None and hardware.chip_count != hardware.device_count
-    chips = f" ({hardware.chip_count} chips)" if differ else ""
-    processes = f" in {hardware.process_count} processes" if hardware.process_count > 1 else ""
-    return f"{hardware.device_count} x {hardware.device_kind}{chips}{processes}"
 
 
 def _speed(result: Result) -> list[str]:
@@ -200,7 +136,7 @@ def _throughput(throughput: Throughput, unit: str, timing: Timing | None) -> str
     text = " · ".join(parts)
     if timing is None or timing.steady:
         return text
-    why = clip(timing.steady_reason, max(_WIDTH - len(text) - _LABEL - 16, 40))
+    why = clip(timing.steady_reason, max(_WIDTH - len(text) - LABEL - 16, 40))
     return f"NOT STEADY: {text} · {why}"
 
 

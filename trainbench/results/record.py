@@ -14,7 +14,7 @@ Schema history (`results/migrate.py` takes older files along):
     per_watt, per_dollar and basis.
   3 forecast; and, in later files of version 3 already: memory's largest_batch_size.
   4 parallel, processes, communication, checkpoint and segments.
-  5 levers.
+  5 levers and framework.
 """
 
 import json
@@ -534,6 +534,24 @@ class Segment(Section):
     process_count: Count
 
 
+class Framework(Section):
+    """What ran the training step where that was not JAX."""
+
+    name: Literal["torch"]
+    version: str
+    models: str = Field(description="whose architectures, with version")
+    cuda: str | None = Field(default=None, description="version that it was built with; None on a CPU")
+    cudnn: str | None = Field(default=None, description="version; None on a CPU")
+    compile: str = Field(description="eager, inductor (torch.compile's default), or another of its modes")
+    channels_last: bool = Field(description="images and kernels of convolutions, in memory")
+    attention: str | None = Field(default=None, description="sdpa or eager; None: the model has none")
+    attention_ran: str | None = Field(
+        default=None, description="kernels of scaled_dot_product_attention in one step, by the profiler"
+    )
+    threads: Count = Field(description="of the CPU, within an operation")
+    fused_optimizer: bool
+
+
 class Lever(Section):
     """One choice of how the step was computed, of those that the model and its optimizer have."""
 
@@ -581,6 +599,7 @@ class Result(Section):
     )
     communication: Communication | None = Field(default=None, description="with several devices only")
     checkpoint: Checkpoint | None = Field(default=None, description="with checkpoint.every=N only")
+    framework: Framework | None = Field(default=None, description="None: JAX")
     segments: tuple[Segment, ...] = Field(
         default=(), description="with checkpoint.every=N only: what the timed window is made of, in order"
     )

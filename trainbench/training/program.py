@@ -76,12 +76,22 @@ class TrainingProgram:
 
     def fence(self) -> None:
         """Wait for everything issued, on the step's own outputs."""
-        jax.block_until_ready((self._state, self._metrics))
+        self._wait()
         self._seen.append((self.steps, self._metrics["loss"]))
         self.waits_s.append(self._waited_s)
         self._waited_s = 0.0
         if self._pending is not None:
             self._pending.clear()
+
+    def _wait(self) -> None:
+        jax.block_until_ready((self._state, self._metrics))
+
+    def first_call(self) -> bool:
+        """Run one call; whether the old state's buffers were all given to the new one."""
+        before = jax.tree.leaves(self._state)
+        self.issue()
+        self.fence()
+        return all(leaf.is_deleted() for leaf in before)
 
     def steps_in_flight(self) -> int:
         """Optimizer steps that have not finished; of a watched program, and from any thread."""
@@ -117,8 +127,5 @@ class TrainingProgram:
 
 
 def first_call(program: TrainingProgram) -> bool:
-    """Run one call outside any timing; whether the old state's buffers were all given to the new one."""
-    before = jax.tree.leaves(program.state)
-    program.issue()
-    program.fence()
-    return all(leaf.is_deleted() for leaf in before)
+    """What runs outside of any timing, ahead of everything else; whether the state is moved on in place."""
+    return program.first_call()

@@ -138,10 +138,15 @@ def output(options: argparse.Namespace) -> Output:
     if options.json is not None and options.json == options.markdown:
         where = "one terminal" if options.json == "-" else options.json
         raise UserError(f"--json and --markdown would both go to {where}", fix="name another file for one")
-    return Output(_share(options.threshold), options.strict, options.json, options.markdown)
+    return Output(share(options.threshold), options.strict, options.json, options.markdown)
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """The fraction of a share as it was typed, in per cent or plainly.
+
+    Raises:
+      UserError: it is none, or not below 100 %.
+    """
     number = text.strip()
     try:
         share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
@@ -204,7 +209,7 @@ def _in_turn(options: argparse.Namespace) -> int:
             allowed="compare --ab 'KEY=VALUE ...' 'KEY=VALUE ...'",
             fix="put each side's overrides in one pair of quotes",
         )
-    asked, rounds = output(options), _count(options.rounds)
+    asked, rounds = output(options), count(options.rounds)
     print(_visible(rounds, asked.threshold), file=sys.stderr)
     done = ab.run(options.ab, rounds, options.dir)
     if done.pair is None:
@@ -227,7 +232,12 @@ def _visible(rounds: int, threshold: float) -> str:
     return f"{rounds} rounds see a change of {change:.1%} or more if runs scatter by {AB_NOISE:.0%}"
 
 
-def _count(text: str | None) -> int:
+def count(text: str | None) -> int:
+    """The number of rounds that was typed; the usual one for None.
+
+    Raises:
+      UserError: it is no whole number from 1 on.
+    """
     if text is None:
         return AB_ROUNDS
     try:

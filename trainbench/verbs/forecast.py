@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainbench.errors import EXIT_CODES, ExitCode, UserError
 from trainbench.forecast import targets
 from trainbench.forecast.targets import Target
+from trainbench.pytorch import settings
 from trainbench.results import store
 from trainbench.results.record import Result
 from trainbench.verbs.options import Parser, path
@@ -203,6 +204,7 @@ def _asked(given: Sequence[str], target: Target, command: str) -> "Asked":
     # The search for a batch begins at the default one.
     searched = tree.get("batch_size") == batch_search.AUTO
     request = config.parse(tree | {"batch_size": "default"} if searched else tree)
+    settings.refuse(request.framework, "a forecast")
     return Asked(request, tree, command)
 
 
