@@ -70,7 +70,7 @@ def _unusual(
         if mesh.batch_norm == SYNCHRONISED:
             yield "batch statistics", "of each replica", mesh.batch_norm
     for key, value in levers.items():
-        if key in LEVERS and LEVERS[key].material and value != LEVERS[key].plain:
+        if key in LEVERS and LEVERS[key].unusual and value != LEVERS[key].plain:
             yield LEVERS[key].summary, str(LEVERS[key].plain), str(value)
     if saves:
         yield "checkpoints", "not timed", "timed"

@@ -52,5 +52,5 @@ LEVER = Lever(
     applies=_applies,
     default=_default,
     prove=_prove,
-    material=True,
+    unusual=True,
 )

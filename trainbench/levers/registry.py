@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trainbench import checks
 from trainbench.auto import Auto
 from trainbench.errors import UserError
-from trainbench.levers import attention, first_moment, layers, loops, remat, vocabulary
+from trainbench.levers import attention, compiler_flags, first_moment, layers, loops, remat, vocabulary
 from trainbench.levers.lever import Lever, Program, Situation
 from trainbench.levers.values import Levers
 
@@ -24,6 +24,7 @@ LEVERS: Mapping[str, Lever] = {
         attention.LEVER,
         layers.LEVER,
         vocabulary.LEVER,
+        compiler_flags.LEVER,
     )
 }
 # Those whose values are resolved here; the others' are read with the rest of the request.
