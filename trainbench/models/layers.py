@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from trainbench.levers.values import PLAIN, Levers
-from trainbench.models import batch_sums
+from trainbench.models import batch_sums, fp8
 from trainbench.models.dots import float32_einsum
 
 # torch.nn.BatchNorm2d's defaults, which torchvision and NVIDIA DeepLearningExamples use for ResNet.
@@ -41,6 +41,7 @@ class Policy:
       remat: what the backward pass computes again, one of `REMAT_POLICIES`.
       norm_groups: equal parts of the batch, one after the other, whose batch statistics are apart.
       levers: how it is computed where there are several ways.
+      fp8: whether the products of `dense` layers are in 8 bits.
     """
 
     param_dtype: DTypeLike = jnp.float32
@@ -48,6 +49,7 @@ class Policy:
     remat: str = "none"
     norm_groups: int = 1
     levers: Levers = PLAIN
+    fp8: bool = False
 
 
 class BatchNorm(nnx.Module):
@@ -232,6 +234,7 @@ def dense(
         out_features,
         use_bias=use_bias,
         kernel_init=kernel_init,
+        dot_general=fp8.dot_general if policy.fp8 else jax.lax.dot_general,
         dtype=policy.compute_dtype,
         param_dtype=policy.param_dtype,
         rngs=rngs,
@@ -314,17 +317,3 @@ class GatedFeedForward(nnx.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Transformed tokens [B, T, D]."""
         return self.down(self.activation(self.gate(inputs)) * self.up(inputs))
-
-
-class TokenHead(nnx.Module):
-    """The output projection of a language model that has one of its own: no bias, float32 logits."""
-
-    def __init__(
-        self, width: int, vocabulary: int, *, kernel_init: Initializer, policy: Policy, rngs: nnx.Rngs
-    ) -> None:
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (width, vocabulary), policy.param_dtype))
-
-    @jax.named_scope("head")
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Float32 logits [B, T, V] of tokens [B, T, D] in the compute dtype."""
-        return float32_einsum("btd,dv->btv", tokens, self.kernel[...].astype(tokens.dtype))

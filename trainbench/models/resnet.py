@@ -28,6 +28,7 @@ from trainbench.models.pooling import SLICES, max_pool_by_slices
 
 TASK = "image_classification"
 BATCH_NORM = True
+LIKE_BLOCKS = False
 IMAGE_CHANNELS = 3
 
 # Output channels per inner channel of each kind of block (He et al. 2015, table 1).
@@ -241,6 +242,12 @@ def validate(config: Config, image_size: int) -> None:
             allowed=f"image_size >= {smallest}",
             fix=f"image_size={smallest}",
         )
+
+
+def attention_calls(config: Config, *, image_size: int) -> tuple[()]:
+    """None: it has no attention."""
+    del config, image_size
+    return ()
 
 
 def first_layer_macs(config: Config, *, image_size: int) -> int:

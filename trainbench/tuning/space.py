@@ -74,7 +74,7 @@ class Space:
 
 def unusual(point: Point) -> list[str]:
     """The keys of a point that change what is computed, so that published runs are not like it."""
-    return [key for key, _ in point if key in LEVERS and getattr(LEVERS[key], "unusual", False)]
+    return [key for key, _ in point if key in LEVERS and LEVERS[key].unusual]
 
 
 def effort(point: Point) -> int:
