@@ -17,13 +17,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
+from trainbench.models.batch_norm import BatchNorm
 from trainbench.models.convolutions import (
     POINTWISE_DOT,
     SPACE_TO_DEPTH,
     pointwise_product,
     space_to_depth_stem,
 )
-from trainbench.models.layers import BatchNorm, Classifier, Policy, run_block
+from trainbench.models.layers import Classifier, Policy, run_block
 from trainbench.models.pooling import SLICES, max_pool_by_slices
 
 TASK = "image_classification"
