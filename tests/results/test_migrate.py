@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.building import tree
+from trainbench import config
 from trainbench.errors import UserError
+from trainbench.levers import registry
+from trainbench.levers.lever import Situation
+from trainbench.levers.registry import RESOLVED
+from trainbench.levers.values import PLAIN
 from trainbench.results import migrate, record, store
 from trainbench.results.record import SCHEMA_VERSION, Result
 
@@ -45,6 +51,7 @@ def test_older_files_are_read_whole_and_can_be_written_in_the_present_schema(fil
 def completed(before: dict, after: dict) -> dict:
     """`before` with the fields that are new below its first level."""
     old = json.loads(json.dumps(before))
+    old["config"] = after["config"] | old["config"]
     old["workload"].setdefault("gradient_accumulation", after["workload"]["gradient_accumulation"])
     if old["memory"]:
         old["memory"].setdefault("largest_batch_size", None)
@@ -105,3 +112,19 @@ def test_earlier_runs_on_several_devices_were_data_parallel_with_synchronised_st
     assert split == {"data": 8, "fsdp": 1, "tensor": 1, "batch_norm": norm}
     record.Parallel.model_validate(split)
     assert "parallel" not in migrate.to_present(content | {"hardware": {"device_count": 1}})
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize("model", ["resnet50", "resnet_tiny", "vit_b16", "gpt2_124m"])
+def test_runs_before_there_were_levers_ran_in_the_plain_way(model, platform):
+    without = {key: value for key, value in tree(f"model={model}").items() if key not in RESOLVED}
+    then = migrate.to_present({"schema_version": 4, "config": without})["config"]
+    assert {key: then[key] for key in without} == without
+    again = config.parse(tree(f"model={model}") | then)
+    levers, _ = registry.resolve(Situation(again, platform, 9.0 if platform == "gpu" else None))
+    assert levers == PLAIN
+
+
+@pytest.mark.parametrize("damaged", [{}, None, {"model": None}, {"model": "vit"}])
+def test_a_file_without_a_whole_configuration_is_given_none(damaged):
+    assert migrate.to_present({"schema_version": 4, "config": damaged})["config"] == damaged

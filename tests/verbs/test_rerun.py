@@ -15,6 +15,7 @@ from trainbench.processes.child import Outcome
 from trainbench.recompose import compose, overrides
 from trainbench.recompose import written as as_value
 from trainbench.results.compare_pairs import flattened
+from trainbench.results.record import Lever
 from trainbench.results.store import read
 from trainbench.verbs import rerun
 
@@ -130,6 +131,13 @@ def test_what_was_chosen_is_given_and_what_was_given_stays():
     assert "data.threads=default" not in " ".join(command)
 
 
+def test_levers_that_were_left_open_are_given_as_they_ran():
+    found = {"attention": Lever(value="xla", reason="there are no kernels for a CPU"), "remat": Lever(value="none")}
+    command = rerun.command(result_of("model=vit_tiny", "layers=scanned", levers=found))
+    assert {"attention=xla", "layers=scanned"} <= set(command)
+    assert "remat" not in keys_of(command)
+
+
 def test_changes_take_the_place_of_what_they_name():
     command = rerun.command(result_of("model=vit_tiny", "data=digits"), ["batch_size=8", "data=synthetic"])
     assert [text for text in command if text.startswith(("batch_size", "data"))] == [
@@ -172,6 +180,9 @@ def test_results_of_older_versions_compose_as_the_defaults_since_then(file):
     command = rerun.command(read(file))
     assert f"model={read(file).config['model']['name']}" in command
     assert "parallel" not in keys_of(command)
+    is_resnet = read(file).config["model"]["family"] == "resnet"
+    ran = {"convolution=convolution", "batch_statistics=one_pass"} if is_resnet else {"attention=xla"}
+    assert ran <= set(command), "levers that it did not have yet"
     config.parse(compose(command))
 
 

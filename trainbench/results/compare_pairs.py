@@ -147,7 +147,9 @@ def _word(value: Any) -> str:
 def settled(result: Result) -> dict[str, Any]:
     """The configuration's leaves by dotted key, with what the program chose in the place of "default"."""
     leaves = dict(flattened(result.config))
-    chosen = {name: auto.value for name, auto in result.autos.items()}
+    # `autos` has only the levers that are not plain.
+    chosen = {name: lever.value for name, lever in result.levers.items()}
+    chosen |= {name: auto.value for name, auto in result.autos.items()}
     # That of all devices stands for both, and a run is asked for one of them.
     if result.workload and leaves.get("global_batch_size") is None:
         chosen.setdefault("batch_size", result.workload.batch_size)

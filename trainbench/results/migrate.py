@@ -51,9 +51,34 @@ def _one_global_program(content: Content) -> Content:
     return content | {"parallel": split}
 
 
+# How every step was computed before there were levers, by configuration key.
+_PLAIN = {"compiler_flags": "none", "first_moment": "fp32"}
+_PLAIN_RESNET = {
+    "convolution": "convolution",
+    "stem": "convolution",
+    "max_pool": "windows",
+    "batch_statistics": "one_pass",
+}
+_PLAIN_TRANSFORMER = {"attention": "xla", "layers": "unrolled"}
+
+
+def _plain_levers(content: Content) -> Content:
+    """Version 5 tells the levers, of which some are no longer plain where they are left open."""
+    config = content.get("config")
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict):
+        return content
+    assert isinstance(config, dict)
+    plain: Content = _PLAIN | (_PLAIN_RESNET if model.get("family") == "resnet" else _PLAIN_TRANSFORMER)
+    architecture = model.get("architecture")
+    if isinstance(architecture, dict) and "vocabulary" in architecture:
+        plain |= {"vocabulary_multiple": 1}
+    return content | {"config": plain | config}
+
+
 MIGRATIONS: Final[Mapping[int, Callable[[Content], Content]]] = {
     1: _one_micro_batch,
     2: _nothing_to_add,
     3: _one_global_program,
-    4: _nothing_to_add,
+    4: _plain_levers,
 }
