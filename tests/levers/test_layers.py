@@ -28,6 +28,44 @@ def test_another_loop_of_the_same_length_is_no_loop_over_blocks():
         layers.LEVER.prove("scanned", program)
 
 
+HIDDEN_LENGTH = """\
+HloModule step
+
+%done (p: s32[]) -> pred[] {
+  %p = s32[] parameter(0)
+  ROOT %q = pred[] custom-call(%p), custom_call_target="ask"
+}
+
+%turn (p: s32[]) -> s32[] {
+  ROOT %p = s32[] parameter(0)
+}
+
+ENTRY %main () -> s32[] {
+  %start = s32[] constant(0)
+"""
+
+
+def loops(program, *lengths):
+    """The program with nothing but loops, one of each length; that of None is not told."""
+    text = HIDDEN_LENGTH
+    for place, length in enumerate(lengths):
+        told = f', backend_config={{"known_trip_count":{{"n":"{length}"}}}}' if length else ""
+        text += f"  %loop{place} = s32[] while(%start), condition=%done, body=%turn{told}\n"
+    return dataclasses.replace(program, text=text + "}\n")
+
+
+def test_loops_that_a_compiler_pipelined_doubled_or_tells_no_length_of_are_loops_over_blocks_too():
+    program = compiled("gpt2_tiny", *TWO_BLOCKS, "layers=scanned").program
+    deep = request("model=gpt2_tiny", "model.architecture.depth=24")
+    program = dataclasses.replace(program, situation=Situation(deep, "gpu"))
+    assert "2 loops over 24 blocks" in layers.LEVER.prove("scanned", loops(program, 24, 24))
+    for lengths in ((24, 23), (12, 12), (22, 11), (24, None), (None, None)):
+        assert "cut anew from 24 blocks" in layers.LEVER.prove("scanned", loops(program, *lengths))
+    for lengths in ((24,), (24, 5), (12, 7)):
+        with pytest.raises(NotProven, match="loops of 24 blocks"):
+            layers.LEVER.prove("scanned", loops(program, *lengths))
+
+
 def test_depth_decides_where_nothing_is_asked_for():
     def chosen(model):
         return registry.resolve(Situation(request(f"model={model}"), "tpu"))[1]["layers"]

@@ -132,7 +132,10 @@ def test_what_was_chosen_is_given_and_what_was_given_stays():
 
 
 def test_levers_that_were_left_open_are_given_as_they_ran():
-    found = {"attention": Lever(value="xla", reason="there are no kernels for a CPU"), "remat": Lever(value="none")}
+    found = {
+        "attention": Lever(value="xla", reason="there are no kernels for a CPU"),
+        "remat": Lever(value="none"),
+    }
     command = rerun.command(result_of("model=vit_tiny", "layers=scanned", levers=found))
     assert {"attention=xla", "layers=scanned"} <= set(command)
     assert "remat" not in keys_of(command)

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from trainbench.config import Request
 
 
-def loop_lengths(program: Program) -> list[int]:
-    """How often each loop of the compiled step runs, as far as it can be told."""
-    found = (
+def loop_lengths(program: Program) -> list[int | None]:
+    """How often each loop of the compiled step runs; None where it cannot be told."""
+    return [
         trips(program.module, computation, one)
         for computation in program.module.computations.values()
         for one in computation.instructions
         if one.opcode == "while"
-    )
-    return [length for length in found if length is not None]
+    ]
 
 
 def _prove_loop(value: Any, program: Program) -> str:
