@@ -178,7 +178,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
-    again = functools.partial(placed.without_flags, progress.phase)
+    again = functools.partial(interruptible, functools.partial(placed.without_flags, progress.phase))
     parts.levers = evidence.proven(config, placed.state, devices, executable.text, again)
 
     return work, Trainer(

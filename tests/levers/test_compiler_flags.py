@@ -1,6 +1,7 @@
 import dataclasses
 import os
 
+import jax
 import pytest
 
 from tests.building import request
@@ -52,6 +53,16 @@ def test_the_proof_says_whether_the_program_is_another_one_and_no_more():
     same = proof(flagged, flagged.program.text.replace("stack_frame_id=1", "stack_frame_id=2"))
     assert "the same without them" in same
     assert flagged.losses == pytest.approx(plain.losses, rel=1e-6)
+
+
+def test_a_step_that_fits_by_its_flags_alone_is_no_failed_run():
+    def too_large():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 90 GiB\nof 80 GiB")
+
+    flagged = compiled("vit_tiny", "compiler_flags=fewer_copies")
+    program = dataclasses.replace(flagged.program, without_flags=too_large)
+    found = dataclasses.replace(flagged, program=program).proof("compiler_flags")
+    assert str(found).endswith("without them the step cannot be compiled: RESOURCE_EXHAUSTED: 90 GiB")
 
 
 def test_without_a_program_to_compare_with_it_says_what_the_compiler_took():
