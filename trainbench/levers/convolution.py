@@ -35,8 +35,10 @@ def _default(situation: Situation) -> Auto:
 def _prove(value: Any, program: Program) -> str:
     kernels = sum(_is_pointwise(leaf.shape) for leaf in jax.tree.leaves(program.state.params))
     found = len(named_products(program.module, POINTWISE_DOT))
-    # The product itself and its two gradients; more where the backward pass computes some again.
-    if found < 3 * kernels:
+    # The product itself and its two gradients; more where the backward pass computes some again. XLA for GPUs
+    # merges small products of the same inputs: the first block's first convolution and shortcut, twice.
+    merged = 2 if program.situation.platform == "gpu" and kernels > 1 else 0
+    if found < 3 * kernels - merged:
         raise NotProven(
             f"convolution={value}, yet the compiled step has {found} products for {kernels} 1x1 kernels"
         )
