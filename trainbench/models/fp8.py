@@ -17,9 +17,6 @@ from flax.linen import fp8_ops
 
 FORWARD, BACKWARD = jnp.float8_e4m3fn, jnp.float8_e5m2
 
-# The name of the products in the program: proofs look for it.
-SCOPE = "dense_in_8_bits"
-
 
 def dot_general(
     inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, *args: Any, **options: Any
@@ -68,8 +65,7 @@ def _rounded(array: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
 def _product(
     left: tuple[jax.Array, jax.Array], right: tuple[jax.Array, jax.Array], contracting: Any, dtype: Any
 ) -> jax.Array:
-    with jax.named_scope(SCOPE):
-        product = jax.lax.dot_general(
-            left[0], right[0], (contracting, ((), ())), preferred_element_type=jnp.float32
-        )
-        return (product * (left[1] * right[1])).astype(dtype)
+    product = jax.lax.dot_general(
+        left[0], right[0], (contracting, ((), ())), preferred_element_type=jnp.float32
+    )
+    return (product * (left[1] * right[1])).astype(dtype)
