@@ -3,8 +3,8 @@
 XLA:CPU reduces activations to one number for each channel by going down one channel after the other: one
 element of every cache line that it reads. Adding slices of the image is elementwise work instead, which it
 turns into vector instructions; and as sums of sums it rounds less. The last sum, over the samples, is a
-product with ones, so that the compiler does not fuse all of it into one reduction again, and can split it over
-devices.
+product with ones, so that the compiler does not fuse all of it into one reduction again, and can split it
+over devices.
 
 Legend: G groups of samples whose statistics are apart, B samples of each, H height, W width, C channels.
 """
