@@ -41,6 +41,7 @@ def test_a_million_samples_cost_the_price_over_the_rate():
         (["remat=dots"], "computed again: published nothing, here remat=dots"),
         (["batch_norm=synchronised"], "batch statistics: published of each replica, here synchronised"),
         (["checkpoint.every=100", "checkpoint.timed=true"], "checkpoints: published not timed, here timed"),
+        (["first_moment=bf16"], "running mean of gradients: published fp32, here bf16"),
     ],
 )
 def test_how_devices_share_the_work_is_set_beside_the_published_figures(overrides, words):

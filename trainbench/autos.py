@@ -12,6 +12,7 @@ from trainbench.auto import Auto
 from trainbench.config import Request, check_warmup
 from trainbench.data.settings import SyntheticData
 from trainbench.errors import UserError
+from trainbench.hardware import presets
 from trainbench.hardware.flags import compiler_options
 from trainbench.levers import registry
 from trainbench.levers.lever import Situation
@@ -152,13 +153,16 @@ def resolve(
         options, reason = {}, f"{', '.join(options)} is unknown to this jaxlib"
     if reason:
         autos["compiler_options"] = Auto(options, reason)
+    flags, left_out = presets.options(levers.compiler_flags, os.environ, accepts)
+    if left_out:
+        autos["compiler_flags"] = Auto(levers.compiler_flags, left_out)
     return RunConfig(
         request=request,
         input=input_mode,
         batch_size=batch_size,
         steps=steps,
         warmup=warmup,
-        compiler_options=options,
+        compiler_options=options | flags,
         prng=prng,
         autos=autos,
         axes=axes,

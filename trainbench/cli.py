@@ -291,6 +291,7 @@ OWN_PAGES = {
     "claims": "what is widely claimed of GPUs and TPUs, what sources show, and a verdict",
     "report": "one self-contained HTML page of any results, or with --text a table for the terminal",
     "compare": "two runs or folders of runs: what is faster or slower, how sure that is; 1 on a regression",
+    "tune": "which levers and which batch train fastest here, and what each lever does by itself",
     "race": "the same workload in JAX and in PyTorch, in turn: the ratio, and what remains different",
     "rerun": "run again what a result file describes, and compare",
     "forecast": "a training step on a TPU or GPU that isn't here: does it fit, how fast is it, its limits",

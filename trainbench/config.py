@@ -371,6 +371,7 @@ def _trace(tree: Mapping[str, Any]) -> int | None:
 
 def _check_together(request: Request) -> None:
     _check_data(request)
+    _check_dense(request)
     _check_checkpoints(request)
     if request.framework == "torch":
         pytorch.check(request)
@@ -395,6 +396,16 @@ def _check_together(request: Request) -> None:
             f"steps={request.steps} is not a multiple of steps_per_call={request.steps_per_call}",
             allowed=f"multiples of {request.steps_per_call}",
             fix=f"steps={-(-request.steps // request.steps_per_call) * request.steps_per_call}",
+        )
+
+
+def _check_dense(request: Request) -> None:
+    if request.precision.dense is not None and not models.FAMILIES[request.model.family].LIKE_BLOCKS:
+        raise UserError(
+            f"precision={request.precision.name} is for dense layers; "
+            f"model={request.model.name} has convolutions",
+            allowed="precision=bf16, bf16_full, fp32 or tf32",
+            fix="precision=bf16",
         )
 
 

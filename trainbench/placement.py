@@ -1,5 +1,6 @@
 """A training step and where its arrays lie, on devices that may be absent: all that compiling it takes."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 
 from trainbench.autos import RunConfig
+from trainbench.hardware import presets
 from trainbench.training import compile as aot
 from trainbench.training import parallel, sharding
 from trainbench.training.device import Devices
@@ -67,6 +69,13 @@ class PlacedStep:
     def compile(self, on_phase: Callable[[str], None]) -> aot.Executable:
         """The step as an executable for these devices."""
         return aot.compile_lowered(self.lower(on_phase), self.config.compiler_options, on_phase)
+
+    def without_flags(self, on_phase: Callable[[str], None]) -> str:
+        """The step as XLA compiles it without the preset of `compiler_flags`."""
+        on_phase("compiling once more without compiler_flags, to see what they change")
+        own = presets.without(self.config.compiler_options, self.config.levers.compiler_flags)
+        plain = dataclasses.replace(self.config, compiler_options=own)
+        return dataclasses.replace(self, config=plain).compile(on_phase).text()
 
 
 def place(work: Workload, config: RunConfig, devices: Devices) -> PlacedStep:

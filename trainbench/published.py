@@ -1,12 +1,14 @@
 """A run beside the published figures: its comparisons, what it costs, and the rows of its chart."""
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainbench import reproduce
 from trainbench.config import Request
 from trainbench.errors import UserError, first_line
+from trainbench.levers.registry import LEVERS
 from trainbench.model_flops import flops_per_sample
 from trainbench.reference import economy, figures, match
 from trainbench.reference.differences import RunFacts, same_accelerator
@@ -28,6 +30,7 @@ def conditions(
     num_chips: int,
     mesh: record.Parallel | None = None,
     *,
+    levers: Mapping[str, Any] | None = None,
     saves: bool = False,
     **others: Any,
 ) -> RunFacts:
@@ -35,6 +38,7 @@ def conditions(
 
     Args:
       mesh: how devices share the work; None where there is one that computes nothing again.
+      levers: their values, by key.
       saves: whether checkpoints count in the timed window.
     """
     return RunFacts(
@@ -48,12 +52,14 @@ def conditions(
         optimizer=workload.optimizer,
         dataset=workload.data,
         num_chips=num_chips,
-        unusual=tuple(_unusual(mesh, saves=saves)),
+        unusual=tuple(_unusual(mesh, levers or {}, saves=saves)),
         **others,
     )
 
 
-def _unusual(mesh: record.Parallel | None, *, saves: bool) -> Iterator[tuple[str, str, str]]:
+def _unusual(
+    mesh: record.Parallel | None, levers: Mapping[str, Any], *, saves: bool
+) -> Iterator[tuple[str, str, str]]:
     if mesh is not None:
         sizes = {"fsdp": mesh.fsdp, "tensor": mesh.tensor}
         split = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
@@ -63,6 +69,9 @@ def _unusual(mesh: record.Parallel | None, *, saves: bool) -> Iterator[tuple[str
             yield "computed again", "nothing", f"remat={mesh.remat}"
         if mesh.batch_norm == SYNCHRONISED:
             yield "batch statistics", "of each replica", mesh.batch_norm
+    for key, value in levers.items():
+        if key in LEVERS and LEVERS[key].unusual and value != LEVERS[key].plain:
+            yield LEVERS[key].summary, str(LEVERS[key].plain), str(value)
     if saves:
         yield "checkpoints", "not timed", "timed"
 
@@ -76,6 +85,7 @@ def run_facts(parts: Parts, workload: record.Workload, speed: record.Throughput 
         workload,
         _chips(parts),
         parallel_section(config, None, ()),
+        levers=dataclasses.asdict(config.levers),
         samples_per_s_per_chip=speed.samples_per_s / _chips(parts) if speed else None,
         chip_id=devices.chip.id if devices.chip else None,
         accelerator="CPU" if devices.platform == "cpu" else devices.kind,

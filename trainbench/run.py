@@ -41,7 +41,6 @@ from trainbench.training import evaluate, parallel
 from trainbench.training.device import Devices, all_devices, memory_limit_bytes
 from trainbench.training.precision import check_supported
 from trainbench.training.program import TrainingProgram
-from trainbench.training.state import parameter_count
 from trainbench.training.task import Task
 from trainbench.workload import Workload
 
@@ -160,7 +159,7 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     if parts.data is not None:
         config = parts.config = config.with_autos(choices_of(parts.data))
     work = workload.build(config, task)
-    parts.parameters = parameter_count(work.abstract_state)
+    parts.parameters = work.parameters
     limit = memory_limit_bytes(devices)
     fits.refuse_above(limit, fits.input_bytes(work, config, devices), "the input alone")
 
@@ -179,7 +178,8 @@ def build(parts: Parts, progress: ProgressLine, scratch: Path) -> tuple[Workload
     executable = parts.executable = interruptible(functools.partial(placed.compile, progress.phase))
     if devices.platform == "cpu":
         fits.refuse_above(limit, executable.peak_bytes or 0, "the compiled step")
-    parts.levers = evidence.proven(config, placed.state, devices, executable.text)
+    again = functools.partial(placed.without_flags, progress.phase)
+    parts.levers = evidence.proven(config, placed.state, devices, executable.text, again)
 
     return work, Trainer(
         config=config,

@@ -17,8 +17,10 @@ from trainbench.errors import UserError
 from trainbench.levers import first_moment
 from trainbench.levers.values import PLAIN, Levers
 from trainbench.models.layers import Policy
+from trainbench.models.vocabulary import added_rows
 from trainbench.training import optimizer as optimizers
-from trainbench.training.state import BuildModel, Structure, TrainState, init
+from trainbench.training.precision import FP8
+from trainbench.training.state import BuildModel, Structure, TrainState, init, parameter_count
 from trainbench.training.step import THREEFRY, StepFunction, make_step
 from trainbench.training.task import (
     CausalLanguageModel,
@@ -55,6 +57,14 @@ class Workload:
     @property
     def abstract_state(self) -> TrainState:
         return jax.eval_shape(self.make_state)
+
+    @property
+    def parameters(self) -> int:
+        """The number of the model's parameters; rows that were added to its tables are not among them."""
+        state = self.abstract_state
+        vocabulary = getattr(self.task.architecture, "vocabulary", None)
+        added = 0 if vocabulary is None else added_rows(state.params, vocabulary)
+        return parameter_count(state) - added
 
 
 def build(config: RunConfig, task: Task) -> Workload:
@@ -116,7 +126,14 @@ def model_builder(request: Request, norm_groups: int = 1, levers: Levers = PLAIN
     """A function from random streams to the requested model."""
     family = models.FAMILIES[request.model.family]
     precision = request.precision
-    policy = Policy(precision.param_dtype, precision.compute_dtype, request.remat, norm_groups, levers)
+    policy = Policy(
+        precision.param_dtype,
+        precision.compute_dtype,
+        request.remat,
+        norm_groups,
+        levers,
+        fp8=precision.dense == FP8,
+    )
 
     def build_model(rngs: nnx.Rngs) -> nnx.Module:
         model: nnx.Module = family.Model(request.model.architecture, policy=policy, rngs=rngs)

@@ -19,7 +19,11 @@ TABLE = yaml.safe_load(
 @pytest.fixture
 def told(monkeypatch):
     """The fields of a description, with a cuDNN that is not installed here."""
-    monkeypatch.setattr(gpu_devices.metadata, "version", {"nvidia-cudnn-cu13": "9.28.1.4"}.__getitem__)
+    monkeypatch.setattr(
+        gpu_devices.metadata,
+        "version",
+        {"nvidia-cudnn-cu13": "9.28.1.4", "nvidia-cuda-runtime": "13.5.37"}.__getitem__,
+    )
 
     def told(chip_id):
         return dict(re.findall(r"(\w+): (\S+)", gpu_devices.description(chip_id)))
@@ -67,8 +71,13 @@ def test_a_description_tells_what_was_asked_of_the_real_device(told):
 
 
 def test_a_cudnn_with_few_numbers_in_its_version_is_described_too(monkeypatch):
-    monkeypatch.setattr(gpu_devices.metadata, "version", {"nvidia-cudnn-cu13": "9.28"}.__getitem__)
+    monkeypatch.setattr(
+        gpu_devices.metadata,
+        "version",
+        {"nvidia-cudnn-cu13": "9.28", "nvidia-cuda-runtime": "13.5"}.__getitem__,
+    )
     assert "dnn_version_info { major: 9 minor: 28 patch: 0 }" in gpu_devices.description("l4")
+    assert "runtime_version { major: 13 minor: 5 patch: 0 }" in gpu_devices.description("l4")
 
 
 @pytest.mark.parametrize(

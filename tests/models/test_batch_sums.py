@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from trainbench.levers.values import Levers
-from trainbench.models.layers import ONE_PASS, SLICES, TWO_PASS, BatchNorm, Policy
+from trainbench.models.batch_norm import ONE_PASS, SLICES, TWO_PASS, BatchNorm
+from trainbench.models.layers import Policy
 
 
 def both_passes(statistics, inputs, groups=1):

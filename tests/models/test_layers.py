@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from tests.models.building import BFLOAT16, BFLOAT16_FULL, FLOAT32, find_products
+from trainbench.models.batch_norm import BATCH_NORM_EPSILON, BatchNorm
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import BATCH_NORM_EPSILON, BatchNorm, Classifier, Policy
+from trainbench.models.layers import Classifier, Policy
 
 
 def random_activations(mean: float = 3.0) -> np.ndarray:

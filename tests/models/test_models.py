@@ -20,7 +20,8 @@ from tests.models.building import (
     random_pair,
     random_text,
 )
-from trainbench.models import FAMILIES, gpt2, llama, resnet, t5, vit
+from trainbench.models import FAMILIES, gpt2, llama, resnet, vit
+from trainbench.models.distances import distance_range
 from trainbench.models.layers import Policy
 
 TINY = ["resnet_tiny", "vit_tiny", "bert_tiny", "gpt2_tiny", "llama_tiny", "t5_tiny"]
@@ -340,7 +341,7 @@ def test_a_t5_sees_no_padding():
 @pytest.mark.parametrize("both_ways", [True, False])
 def test_ranges_of_distance_are_all_used_and_grow_with_distance(both_ways):
     distances = jnp.arange(-300, 301)
-    ranges = np.asarray(t5.distance_range(distances, both_ways=both_ways))
+    ranges = np.asarray(distance_range(distances, both_ways=both_ways))
     if both_ways:
         assert set(ranges[300:]) | set(ranges[:300]) == set(range(32)) - {16}
         np.testing.assert_array_equal(ranges[:300][::-1] + 16, ranges[301:])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.parity.weights import Arrays, translate_all
-from trainbench.models import bert, gpt2, llama, resnet, t5, vit
+from trainbench.models import bert, distances, gpt2, llama, resnet, t5, vit
 
 WHY = "the parity tests need torch and transformers: make parity installs them"
 torch = pytest.importorskip("torch", reason=WHY)
@@ -166,8 +166,8 @@ def t5_twin(config: t5.Config) -> Twin:
         d_ff=config.mlp_width,
         num_layers=config.depth,
         num_heads=config.heads,
-        relative_attention_num_buckets=t5.RANGES,
-        relative_attention_max_distance=t5.FARTHEST,
+        relative_attention_num_buckets=distances.RANGES,
+        relative_attention_max_distance=distances.FARTHEST,
         layer_norm_epsilon=t5.NORM_EPSILON,
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=False,

@@ -55,6 +55,7 @@ def test_a_value_that_is_not_known_is_refused_with_those_that_are(override, allo
         "optimizer=lars",
         "prng=rbg",
         "first_moment=bf16",
+        "precision=fp8",
         "model.architecture.dropout_rate=0.1",
     ],
 )

@@ -13,7 +13,8 @@ from tests.building import TINY, request
 from trainbench import shipped, workload
 from trainbench.data.synthetic import host_batch
 from trainbench.measure.flops import walk
-from trainbench.models.layers import BatchNorm, Policy
+from trainbench.models.batch_norm import BatchNorm
+from trainbench.models.layers import Policy
 from trainbench.training import compile as aot
 from trainbench.training import parallel
 from trainbench.training.parallel import Axes

@@ -96,6 +96,13 @@ def _is_float(leaf):
         ("bf16", "gpu", "Quadro RTX 8000", 7.5, False),
         ("tf32", "gpu", "AMD Instinct MI999", None, False),
         ("bf16", "gpu", "AMD Instinct MI999", None, True),
+        ("fp8", "cpu", None, None, True),
+        ("fp8", "gpu", "NVIDIA H100 80GB HBM3", 9.0, True),
+        ("fp8", "gpu", "NVIDIA L4", 8.9, True),
+        ("fp8", "gpu", "NVIDIA A100-SXM4-80GB", 8.0, False),
+        ("fp8", "gpu", "AMD Instinct MI300X", None, False),
+        ("fp8", "tpu", "TPU v5", None, False),
+        ("fp8", "tpu", "TPU7x", None, True),
     ],
 )
 def test_precisions_that_the_device_lacks_are_refused(

@@ -27,6 +27,8 @@ _PARTITIONS = re.compile(r"\bnum_partitions=(\d+)")
 _REPLICAS = re.compile(r"\breplica_count=(\d+)")
 _COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[^\s(]+) (?:\(.*)?\{\s*$")
 _INSTRUCTION = re.compile(r"(?P<root>ROOT )?%?(?P<name>[^\s=]+) = ")
+# Lines that go on with an instruction: the metadata of a Pallas kernel are written over several.
+_CONTINUED = ('"', "}}")
 _OPCODE = re.compile(r"\s*(?P<opcode>[a-z][\w-]*)\(")
 _INDEX_NOTE = re.compile(r"/\*index=\d+\*/")
 _BRACKETS = re.compile(r'\\.|["()]')
@@ -201,6 +203,8 @@ def _computations(text: str) -> Iterator[tuple[Computation, bool]]:
     for line in text.splitlines():
         if head is None:
             head, lines = _COMPUTATION.match(line), []
+        elif lines and line.startswith(_CONTINUED):
+            lines[-1] += line
         elif line.startswith("}"):
             yield Computation(head["name"], tuple(lines)), head["entry"] is not None
             head = None

@@ -303,6 +303,7 @@ def _run_facts(build: Build | Traced, speed: record.Throughput | None) -> RunFac
         build.facts.workload,
         target.chips,
         build.facts.parallel,
+        levers={key: lever.value for key, lever in build.facts.levers.items()},
         samples_per_s_per_chip=speed.samples_per_s_per_chip if speed else None,
         chip_id=None if here else target.chip,
         accelerator="CPU" if here else chips.by_id(target.chip).name,

@@ -9,8 +9,8 @@ from trainbench.auto import Auto
 from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.levers.convolution import of_resnets
 from trainbench.levers.lever import Lever, NotProven, Program, Situation
+from trainbench.models.batch_norm import FIRST_PASS, ONE_PASS, SECOND_PASS, SLICES, TWO_PASS
 from trainbench.models.batch_sums import SCOPE
-from trainbench.models.layers import FIRST_PASS, ONE_PASS, SECOND_PASS, SLICES, TWO_PASS
 
 
 def _default(situation: Situation) -> Auto:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from trainbench.config import Request
 
 
-# ResNet-50 of one block a stage, bf16, batch 64: products are forecast 6 % slower on a TPU v5e (libtpu 0.0.43.2)
-# and 3 to 4 % slower on an A100 and an H100.
+# ResNet-50 of one block a stage, bf16, batch 64: products are forecast 6 % slower on a TPU v5e (compiled with
+# libtpu 0.0.43.2), and 3 to 4 % slower on an A100 and an H100.
 _REASONS = {
     "tpu": "the compiler for TPUs estimates products as slower",
     "gpu": "products are forecast as slower for A100 and H100",

@@ -52,4 +52,5 @@ LEVER = Lever(
     applies=_applies,
     default=_default,
     prove=_prove,
+    unusual=True,
 )

@@ -47,11 +47,14 @@ class Program:
     Attributes:
       text: as XLA writes it.
       state: the training state, abstract.
+      without_flags: compiles the step again without the flags of `compiler_flags`, and returns its text; None
+        where it cannot be compiled.
     """
 
     text: str = field(repr=False)
     state: "TrainState" = field(repr=False)
     situation: Situation
+    without_flags: Callable[[], str] | None = None
 
     @functools.cached_property
     def module(self) -> hlo.Module:
@@ -78,6 +81,8 @@ class Lever:
       check: refuses with UserError what cannot be had in a situation.
       number: any whole number above 0 may be asked for.
       of_request: the request holds the value itself, without a default to resolve.
+      unusual: a rate with another value than the plain one is not like for like with published rates, as
+        something else is computed.
     """
 
     key: str
@@ -90,6 +95,7 @@ class Lever:
     check: Callable[[Any, Situation], None] = anything
     number: bool = False
     of_request: bool = False
+    unusual: bool = False
 
     @property
     def kind(self) -> checks.Kind:

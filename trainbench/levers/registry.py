@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 from trainbench import checks
 from trainbench.auto import Auto
 from trainbench.errors import UserError
-from trainbench.levers import batch_statistics, convolution, first_moment, loops, max_pool, remat, stem
+from trainbench.levers import (
+    attention,
+    batch_statistics,
+    compiler_flags,
+    convolution,
+    first_moment,
+    layers,
+    loops,
+    max_pool,
+    remat,
+    stem,
+    vocabulary,
+)
 from trainbench.levers.lever import Lever, Program, Situation
 from trainbench.levers.values import Levers
 
@@ -21,6 +33,10 @@ LEVERS: Mapping[str, Lever] = {
         loops.GRADIENT_ACCUMULATION,
         loops.STEPS_PER_CALL,
         first_moment.LEVER,
+        attention.LEVER,
+        layers.LEVER,
+        vocabulary.LEVER,
+        compiler_flags.LEVER,
         convolution.LEVER,
         stem.LEVER,
         max_pool.LEVER,

@@ -19,7 +19,7 @@ def of_imagenet_stems(request: "Request") -> bool:
     return getattr(request.model.architecture, "stem", None) == "imagenet"
 
 
-# Compiled for one TPU v5e (libtpu 0.0.43.2; one block a stage, batch 64), squares are forecast 2 % slower.
+# Compiled for one TPU v5e (libtpu 0.0.43.2, one block a stage, batch 64), the other is forecast 2 % slower.
 def _default(situation: Situation) -> Auto:
     if situation.platform == "tpu":
         return Auto(CONVOLUTION, "the compiler for TPUs estimates space_to_depth as no faster")

@@ -1,9 +1,9 @@
 """FLOPs of a traced program, counted from its jaxpr.
 
-Counts what the program says, before XLA: dots and convolutions only (everything else is at most a few per
-cent of a training step and has no agreed count), 2 per multiply-add, padded taps included as text books do,
-loop bodies times their trip count. `Compiled.cost_analysis()` differs in each of these (see JAX's docs on
-ahead-of-time lowering: it describes the compiled program, loop bodies once).
+Counts what the program says, before XLA: dots, convolutions and attention kernels only (everything else is at
+most a few per cent of a training step and has no agreed count), 2 per multiply-add, padded taps included as
+text books do, loop bodies times their trip count. `Compiled.cost_analysis()` differs in each of these (see
+JAX's docs on ahead-of-time lowering: it describes the compiled program, loop bodies once).
 """
 
 import math
@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 from jax.extend import core
+
+from trainbench.measure import attention_flops
 
 # Primitives outside jax.lax that hold no dot.
 _RANDOM = ("random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "random_split")
@@ -102,6 +104,9 @@ def _walk(jaxpr: core.Jaxpr, count: Count) -> FlopCount:
 
 def _equation(equation: core.JaxprEqn, count: Count) -> FlopCount:
     name, params = equation.primitive.name, equation.params
+    kernel = attention_flops.of_equation(equation)
+    if kernel is not None:
+        return FlopCount(Counter(dict([kernel])))
     if name in _OPAQUE or name in _UNCOUNTED:
         return FlopCount(unseen=Counter([name]))
     match name:

@@ -1,7 +1,8 @@
 """The architectures that trainbench can train, one file each; no harness knowledge in here.
 
 Every family module offers the same names: `Config` (frozen dataclass), `Model` (NNX module), `TASK`,
-`BATCH_NORM` (whether it has batch normalisation), `validate`, `forward_macs` and `first_layer_macs`.
+`BATCH_NORM` (whether it has batch normalisation), `LIKE_BLOCKS` (whether `blocks.make_blocks` makes its
+blocks), `validate`, `attention_calls`, `forward_macs` and `first_layer_macs`.
 """
 
 from types import ModuleType

@@ -4,13 +4,38 @@ Legend: B batch, T query tokens, S key tokens, N heads, H head width, D model wi
 else is said), K key heads, each of which G = N / K query heads share (Ainslie et al. 2023, arXiv:2305.13245).
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.nn.initializers import Initializer
 
+from trainbench.models import attention_kernels
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import Policy, dense
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Like calls of `attend` in a forward pass, one in each of so many blocks.
+
+    Attributes:
+      count: how many.
+      length: query tokens (T).
+      keys: key tokens (S).
+      head_width: features of a head (H).
+      biased: whether something is added to the logits.
+      dropout_rate: share of the probabilities that training drops.
+    """
+
+    count: int
+    length: int
+    keys: int
+    head_width: int
+    biased: bool = False
+    dropout_rate: float = 0.0
 
 
 def attend(
@@ -18,36 +43,74 @@ def attend(
     key: jax.Array,
     value: jax.Array,
     *,
-    mask: jax.Array | None,
-    dropout_rate: float,
-    rngs: nnx.Rngs | None,
     train: bool,
+    causal: bool = False,
+    padding: jax.Array | None = None,
     bias: jax.Array | None = None,
     scale: float | None = None,
+    dropout_rate: float = 0.0,
+    rngs: nnx.Rngs | None = None,
+    backend: str = "xla",
 ) -> jax.Array:
-    """The attention output [B, T, N, H] in the dtype of `value`, by plain XLA operations.
-
-    Logits are accumulated and kept in float32 and the softmax is float32; only the probabilities are rounded
-    to the compute dtype, because bfloat16 logits lose the differences that the softmax feeds on.
+    """The attention output [B, T, N, H] in the dtype of `value`.
 
     Args:
       query: [B, T, N, H].
       key, value: [B, S, K, H]; key head n // G is query head n's.
-      mask: bool, broadcastable to [B, N, T, S], True where attention is allowed; None allows everything.
-      dropout_rate: share of the probabilities dropped when `train` is true.
-      rngs: source of the dropout keys; needed only when something is dropped.
+      causal: whether a token sees none of the later ones.
+      padding: bool [B, S], True at real keys; nothing attends to the others, which come last. None: all are.
       bias: float32, broadcastable to [B, N, T, S], added to the scaled logits.
       scale: of the logits; None: 1 / sqrt(H).
+      dropout_rate: share of the probabilities dropped when `train` is true.
+      rngs: source of the dropout keys; needed only when something is dropped.
+      backend: what computes it in training, as the lever `attention` has it: "xla", "cudnn" or "splash".
+        Elsewhere it is "xla".
+
+    Raises:
+      ValueError: `backend` cannot do what is asked for, which the lever refuses before.
     """
-    logits = _logits(query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    common: Any = {"causal": causal, "padding": padding, "scale": scale}
+    if not train or backend == "xla":
+        dropout = nnx.Dropout(dropout_rate, deterministic=not train)
+        return _plain(query, key, value, bias=bias, dropout=dropout, rngs=rngs, **common)
+    if dropout_rate > 0:
+        raise ValueError(f"attention by {backend} drops no probabilities")
+    if backend == "cudnn":
+        return attention_kernels.cudnn(query, key, value, bias=bias, **common)
+    if bias is not None:
+        raise ValueError(f"attention by {backend} takes no bias")
+    return attention_kernels.splash(query, key, value, **common)
+
+
+def _plain(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    causal: bool,
+    padding: jax.Array | None,
+    bias: jax.Array | None,
+    scale: float,
+    dropout: nnx.Dropout,
+    rngs: nnx.Rngs | None,
+) -> jax.Array:
+    """Attention by plain XLA operations.
+
+    Logits are accumulated and kept in float32 and the softmax is float32; only the probabilities are rounded
+    to the compute dtype, because bfloat16 logits lose the differences that the softmax feeds on.
+    """
+    logits = _logits(query, key) * scale
     if bias is not None:
         logits = logits + bias
+    mask = None if padding is None else padding[:, None, None, :]
+    if causal:
+        mask = causal_mask(query.shape[1]) if mask is None else mask & causal_mask(query.shape[1])
     if mask is not None:
         # The lowest finite number, not -inf: a row without any allowed key must not become NaN.
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
     probabilities = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    probabilities = nnx.Dropout(dropout_rate)(probabilities, deterministic=not train, rngs=rngs)
-    return _mixed(probabilities, value)
+    return _mixed(dropout(probabilities, rngs=rngs), value)
 
 
 def _logits(query: jax.Array, key: jax.Array) -> jax.Array:
@@ -88,6 +151,7 @@ class SelfAttention(nnx.Module):
         heads: int,
         *,
         dropout_rate: float,
+        causal: bool = False,
         kernel_init: Initializer,
         out_init: Initializer | None = None,
         policy: Policy,
@@ -99,20 +163,24 @@ class SelfAttention(nnx.Module):
         self.out = dense(width, width, kernel_init=out_init or kernel_init, policy=policy, rngs=rngs)
         self.heads = heads
         self.dropout_rate = dropout_rate
+        self.causal = causal
+        self.backend = policy.levers.attention
 
     @jax.named_scope("attention")
     def __call__(
-        self, inputs: jax.Array, *, mask: jax.Array | None, train: bool, rngs: nnx.Rngs | None
+        self, inputs: jax.Array, *, padding: jax.Array | None, train: bool, rngs: nnx.Rngs | None
     ) -> jax.Array:
-        """Mixed tokens [B, T, D]; `mask` as in `attend`."""
+        """Mixed tokens [B, T, D]; `padding` as in `attend`."""
         attended = attend(
             split_heads(self.query(inputs), self.heads),
             split_heads(self.key(inputs), self.heads),
             split_heads(self.value(inputs), self.heads),
-            mask=mask,
+            train=train,
+            causal=self.causal,
+            padding=padding,
             dropout_rate=self.dropout_rate,
             rngs=rngs,
-            train=train,
+            backend=self.backend,
         )
         return self.out(attended.reshape(inputs.shape))
 

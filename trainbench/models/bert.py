@@ -12,18 +12,22 @@ Legend: B batch, T tokens, P predictions, D width, V vocabulary, S segments.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention
+from trainbench.models.attention import Calls, SelfAttention
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, dense, layer_norm
+from trainbench.models.vocabulary import lengthened, of_tokens
 
 TASK = "masked_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # google-research/bert, modeling.py: initializer_range; TensorFlow's layer_norm epsilon.
 INIT = jax.nn.initializers.truncated_normal(0.02)
@@ -70,7 +74,8 @@ class Embeddings(nnx.Module):
     """Sum of token, position and segment embeddings, normalised; the token table is the decoder's too."""
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
-        self.token = nnx.Param(INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
         self.position = nnx.Param(INIT(rngs.params(), (config.positions, config.width), policy.param_dtype))
         self.segment = nnx.Param(INIT(rngs.params(), (config.segments, config.width), policy.param_dtype))
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
@@ -121,10 +126,10 @@ class Block(nnx.Module):
         self.dropout = nnx.Dropout(config.dropout_rate)
 
     def __call__(
-        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
+        self, tokens: jax.Array, padding: jax.Array, rngs: nnx.Rngs | None, *, train: bool
     ) -> jax.Array:
-        """Tokens [B, T, D]; `mask` as in `attention.attend`."""
-        mixed = self.attention(tokens, mask=mask, train=train, rngs=rngs)
+        """Tokens [B, T, D]; `padding` as in `attention.attend`."""
+        mixed = self.attention(tokens, padding=padding, train=train, rngs=rngs)
         tokens = self.attention_norm(tokens + self.dropout(mixed, deterministic=not train, rngs=rngs))
         transformed = self.mlp(tokens, train=train, rngs=rngs)
         return self.mlp_norm(tokens + self.dropout(transformed, deterministic=not train, rngs=rngs))
@@ -136,14 +141,15 @@ class Head(nnx.Module):
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         self.dense = dense(config.width, config.width, kernel_init=INIT, policy=policy, rngs=rngs)
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros((config.vocabulary,), policy.param_dtype))
+        self.bias = nnx.Param(lengthened(jnp.zeros((config.vocabulary,), policy.param_dtype), 0, policy))
+        self.vocabulary = config.vocabulary
 
     @jax.named_scope("head")
     def __call__(self, tokens: jax.Array, token_table: jax.Array) -> jax.Array:
         """Float32 logits [B, P, V] of tokens [B, P, D]; `token_table` is [V, D]."""
         hidden = self.norm(jax.nn.gelu(self.dense(tokens), approximate=False))
         logits = float32_einsum("bpd,vd->bpv", hidden, token_table.astype(hidden.dtype))
-        return logits + self.bias[...].astype(jnp.float32)
+        return of_tokens(logits + self.bias[...].astype(jnp.float32), self.vocabulary)
 
 
 class Model(nnx.Module):
@@ -151,7 +157,8 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         self.embeddings = Embeddings(config, policy=policy, rngs=rngs)
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.head = Head(config, policy=policy, rngs=rngs)
         self.remat = policy.remat
 
@@ -175,9 +182,7 @@ class Model(nnx.Module):
           rngs: needed in training with a dropout rate above 0.
         """
         tokens = self.embeddings(token_ids, segment_ids, train=train, rngs=rngs)
-        mask = padding_mask[:, None, None, :]
-        for block in self.blocks:
-            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, padding_mask, rngs, remat=self.remat, train=train)
         if masked_positions is not None:
             tokens = jnp.take_along_axis(tokens, masked_positions[..., None], axis=1, mode="clip")
         return self.head(tokens, self.embeddings.token[...])
@@ -200,6 +205,12 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    head_width, tokens = config.width // config.heads, sequence_length
+    return (Calls(config.depth, tokens, tokens, head_width, dropout_rate=config.dropout_rate),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int, predictions: int) -> int:

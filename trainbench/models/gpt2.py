@@ -3,7 +3,8 @@ Multitask Learners").
 
 What is unusual:
 - The output projection is the token table, so it has no bias and no parameters of its own. The table has
-  the 50,257 tokens of the published model; llm.c and nanoGPT round it up to 50,304 rows.
+  the 50,257 tokens of the published model; llm.c and nanoGPT round it up to 50,304 rows, as
+  vocabulary_multiple=128 does.
 - Parameters equal the released models': 124,439,808, 354,823,168, 774,030,080 and 1,557,611,200. The paper
   calls them 117M, 345M, 762M and 1542M.
 - Query, key and value are three dense layers, where the release stores them side by side as one.
@@ -12,6 +13,7 @@ Legend: B batch, T tokens, D width, V vocabulary.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import jax
@@ -20,12 +22,15 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention, causal_mask
+from trainbench.models.attention import Calls, SelfAttention
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
-from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm, run_block
+from trainbench.models.layers import FeedForward, Policy, by_sample, layer_norm
+from trainbench.models.vocabulary import lengthened, of_tokens
 
 TASK = "causal_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # openai/gpt-2, src/model.py: w_init_stdev and norm. Positions have 0.01 there; 0.02 in nanoGPT and llm.c.
 STDDEV = 0.02
@@ -76,6 +81,7 @@ class Block(nnx.Module):
             config.width,
             config.heads,
             dropout_rate=config.dropout_rate,
+            causal=True,
             kernel_init=jax.nn.initializers.normal(STDDEV),
             out_init=residual_init(config.depth),
             policy=policy,
@@ -94,11 +100,9 @@ class Block(nnx.Module):
         )
         self.dropout = nnx.Dropout(config.dropout_rate)
 
-    def __call__(
-        self, tokens: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None, *, train: bool
-    ) -> jax.Array:
-        """Tokens [B, T, D]; `mask` as in `attention.attend`."""
-        mixed = self.attention(self.attention_norm(tokens), mask=mask, train=train, rngs=rngs)
+    def __call__(self, tokens: jax.Array, rngs: nnx.Rngs | None, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]."""
+        mixed = self.attention(self.attention_norm(tokens), padding=None, train=train, rngs=rngs)
         tokens = tokens + self.dropout(mixed, deterministic=not train, rngs=rngs)
         transformed = self.mlp(self.mlp_norm(tokens), train=train, rngs=rngs)
         return tokens + self.dropout(transformed, deterministic=not train, rngs=rngs)
@@ -109,10 +113,13 @@ class Model(nnx.Module):
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         init = jax.nn.initializers.normal(STDDEV)
-        self.token = nnx.Param(init(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = init(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
+        self.vocabulary = config.vocabulary
         self.position = nnx.Param(init(rngs.params(), (config.positions, config.width), policy.param_dtype))
         self.dropout = nnx.Dropout(config.dropout_rate)
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
         self.compute_dtype = policy.compute_dtype
         self.remat = policy.remat
@@ -126,10 +133,9 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         embedded = embedded + self.position[:length]
         tokens = self.dropout(embedded.astype(self.compute_dtype), deterministic=not train, rngs=rngs)
-        mask = causal_mask(length)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, mask, rngs, remat=self.remat, train=train)
-        return float32_einsum("btd,vd->btv", self.norm(tokens), self.token[...].astype(self.compute_dtype))
+        tokens = run_blocks(self.blocks, tokens, rngs, remat=self.remat, train=train)
+        table = self.token[...].astype(self.compute_dtype)
+        return of_tokens(float32_einsum("btd,vd->btv", self.norm(tokens), table), self.vocabulary)
 
 
 def residual_init(depth: int) -> Initializer:
@@ -148,6 +154,12 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    head_width, tokens = config.width // config.heads, sequence_length
+    return (Calls(config.depth, tokens, tokens, head_width, dropout_rate=config.dropout_rate),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int) -> int:

@@ -18,26 +18,28 @@ Legend: B batch, T tokens, D width, V vocabulary, N heads, K key heads, H head w
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import attend, causal_mask, merge_heads, split_heads
+from trainbench.models.attention import Calls, attend, merge_heads, split_heads
+from trainbench.models.blocks import make_blocks, run_blocks
 from trainbench.models.dots import float32_einsum
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
-    TokenHead,
     by_sample,
     dense,
     rms_norm,
-    run_block,
 )
+from trainbench.models.vocabulary import TokenHead, lengthened, of_tokens
 
 TASK = "causal_language_model"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
 # transformers, LlamaConfig: initializer_range. Meta publishes none.
 INIT = jax.nn.initializers.normal(0.02)
@@ -98,18 +100,18 @@ class Attention(nnx.Module):
         self.value = projection(config.width, key_width)
         self.out = projection(query_width, config.width)
         self.heads, self.key_heads = config.heads, config.key_heads
+        self.backend = policy.levers.attention
 
     @jax.named_scope("attention")
-    def __call__(self, inputs: jax.Array, turn: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Mixed tokens [B, T, D]; `turn` as in `rotated`, `mask` as in `attend`."""
+    def __call__(self, inputs: jax.Array, turn: jax.Array, *, train: bool) -> jax.Array:
+        """Mixed tokens [B, T, D]; `turn` as in `rotated`."""
         attended = attend(
             rotated(split_heads(self.query(inputs), self.heads), turn),
             rotated(split_heads(self.key(inputs), self.key_heads), turn),
             split_heads(self.value(inputs), self.key_heads),
-            mask=mask,
-            dropout_rate=0.0,
-            rngs=None,
             train=train,
+            causal=True,
+            backend=self.backend,
         )
         return self.out(merge_heads(attended))
 
@@ -131,9 +133,9 @@ class Block(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, tokens: jax.Array, turn: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Tokens [B, T, D]; `turn` as in `rotated`, `mask` as in `attention.attend`."""
-        tokens = tokens + self.attention(self.attention_norm(tokens), turn, mask, train=train)
+    def __call__(self, tokens: jax.Array, turn: jax.Array, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]; `turn` as in `rotated`."""
+        tokens = tokens + self.attention(self.attention_norm(tokens), turn, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -141,8 +143,10 @@ class Model(nnx.Module):
     """Llama for next-token prediction; parameter counts in the module's docstring."""
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
-        self.token = nnx.Param(INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        token = INIT(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         if not config.tied:
             self.head = TokenHead(config.width, config.vocabulary, kernel_init=INIT, policy=policy, rngs=rngs)
@@ -159,12 +163,11 @@ class Model(nnx.Module):
         embedded = by_sample(jnp.take(self.token[...], token_ids, axis=0, mode="clip"))
         tokens = embedded.astype(self.compute_dtype)
         turn = turns(length, self.config.head_width, self.config.rotary_base)
-        mask = causal_mask(length)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, turn, mask, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, turn, remat=self.remat, train=train)
         tokens = self.norm(tokens)
         if self.config.tied:
-            return float32_einsum("btd,vd->btv", tokens, self.token[...].astype(self.compute_dtype))
+            table = self.token[...].astype(self.compute_dtype)
+            return of_tokens(float32_einsum("btd,vd->btv", tokens, table), self.config.vocabulary)
         return self.head(tokens)
 
 
@@ -198,6 +201,11 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"1 to {config.positions}",
             fix=f"sequence_length={config.positions}",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    return (Calls(config.depth, sequence_length, sequence_length, config.head_width),)
 
 
 def first_layer_macs(config: Config, *, sequence_length: int) -> int:

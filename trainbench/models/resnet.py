@@ -17,17 +17,19 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
+from trainbench.models.batch_norm import BatchNorm
 from trainbench.models.convolutions import (
     POINTWISE_DOT,
     SPACE_TO_DEPTH,
     pointwise_product,
     space_to_depth_stem,
 )
-from trainbench.models.layers import BatchNorm, Classifier, Policy, run_block
+from trainbench.models.layers import Classifier, Policy, run_block
 from trainbench.models.pooling import SLICES, max_pool_by_slices
 
 TASK = "image_classification"
 BATCH_NORM = True
+LIKE_BLOCKS = False
 IMAGE_CHANNELS = 3
 
 # Output channels per inner channel of each kind of block (He et al. 2015, table 1).
@@ -241,6 +243,12 @@ def validate(config: Config, image_size: int) -> None:
             allowed=f"image_size >= {smallest}",
             fix=f"image_size={smallest}",
         )
+
+
+def attention_calls(config: Config, *, image_size: int) -> tuple[()]:
+    """None: it has no attention."""
+    del config, image_size
+    return ()
 
 
 def first_layer_macs(config: Config, *, image_size: int) -> int:

@@ -19,31 +19,30 @@ width, F feed-forward width, R ranges of distance.
 
 from dataclasses import dataclass
 from functools import partial
-from math import log
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import attend, causal_mask, merge_heads, split_heads
+from trainbench.models.attention import Calls, attend, merge_heads, split_heads
+from trainbench.models.blocks import make_blocks, run_blocks
+from trainbench.models.distances import RANGES, distance_range
 from trainbench.models.layers import (
     GatedFeedForward,
     Policy,
-    TokenHead,
     by_sample,
     dense,
     rms_norm,
-    run_block,
 )
+from trainbench.models.vocabulary import TokenHead, lengthened
 
 TASK = "span_corruption"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 
-# Mesh TensorFlow and t5x: epsilon of the norms, ranges of distance, and from where on all are alike.
+# Mesh TensorFlow and t5x.
 NORM_EPSILON = 1e-6
-RANGES = 32
-FARTHEST = 128
 
 # A token to keep, one to replace, and the end of the text.
 LEAST_LENGTH = 3
@@ -73,7 +72,7 @@ class Config:
 class Attention(nnx.Module):
     """Four dense layers around `attend`, initialised as Mesh TensorFlow does."""
 
-    def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: Config, *, causal: bool = False, policy: Policy, rngs: nnx.Rngs) -> None:
         inner = config.heads * config.head_width
 
         def projection(inputs: int, outputs: int, variance: float) -> nnx.Linear:
@@ -85,22 +84,30 @@ class Attention(nnx.Module):
         self.value = projection(config.width, inner, config.width)
         self.out = projection(inner, config.width, inner)
         self.heads = config.heads
+        self.causal = causal
+        self.backend = policy.levers.attention
 
     @jax.named_scope("attention")
     def __call__(
-        self, inputs: jax.Array, sources: jax.Array, *, mask: jax.Array, bias: jax.Array | None, train: bool
+        self,
+        inputs: jax.Array,
+        sources: jax.Array,
+        *,
+        padding: jax.Array | None,
+        bias: jax.Array | None,
+        train: bool,
     ) -> jax.Array:
-        """Mixed tokens [B, T, D]; keys and values are of `sources` [B, S, D], `mask` as in `attend`."""
+        """Mixed tokens [B, T, D]; keys and values are of `sources` [B, S, D], the rest as in `attend`."""
         attended = attend(
             split_heads(self.query(inputs), self.heads),
             split_heads(self.key(sources), self.heads),
             split_heads(self.value(sources), self.heads),
-            mask=mask,
-            dropout_rate=0.0,
-            rngs=None,
             train=train,
+            causal=self.causal,
+            padding=padding,
             bias=bias,
             scale=1.0,
+            backend=self.backend,
         )
         return self.out(merge_heads(attended))
 
@@ -114,10 +121,10 @@ class EncoderBlock(nnx.Module):
         self.mlp_norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.mlp = _feed_forward(config, policy=policy, rngs=rngs)
 
-    def __call__(self, tokens: jax.Array, bias: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """Tokens [B, T, D]; `bias` and `mask` as in `attention.attend`."""
+    def __call__(self, tokens: jax.Array, bias: jax.Array, padding: jax.Array, *, train: bool) -> jax.Array:
+        """Tokens [B, T, D]; `bias` and `padding` as in `attention.attend`."""
         normed = self.attention_norm(tokens)
-        tokens = tokens + self.attention(normed, normed, mask=mask, bias=bias, train=train)
+        tokens = tokens + self.attention(normed, normed, padding=padding, bias=bias, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -127,7 +134,7 @@ class DecoderBlock(nnx.Module):
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         norm = partial(rms_norm, config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.attention_norm = norm()
-        self.attention = Attention(config, policy=policy, rngs=rngs)
+        self.attention = Attention(config, causal=True, policy=policy, rngs=rngs)
         self.cross_attention_norm = norm()
         self.cross_attention = Attention(config, policy=policy, rngs=rngs)
         self.mlp_norm = norm()
@@ -137,17 +144,16 @@ class DecoderBlock(nnx.Module):
         self,
         tokens: jax.Array,
         bias: jax.Array,
-        mask: jax.Array,
         encoded: jax.Array,
-        encoded_mask: jax.Array,
+        padding: jax.Array,
         *,
         train: bool,
     ) -> jax.Array:
         """Tokens [B, U, D], encoded text [B, T, D]; the rest as in `attention.attend`."""
         normed = self.attention_norm(tokens)
-        tokens = tokens + self.attention(normed, normed, mask=mask, bias=bias, train=train)
+        tokens = tokens + self.attention(normed, normed, padding=None, bias=bias, train=train)
         normed = self.cross_attention_norm(tokens)
-        tokens = tokens + self.cross_attention(normed, encoded, mask=encoded_mask, bias=None, train=train)
+        tokens = tokens + self.cross_attention(normed, encoded, padding=padding, bias=None, train=train)
         return tokens + self.mlp(self.mlp_norm(tokens))
 
 
@@ -172,7 +178,7 @@ class Stack(nnx.Module):
     ) -> None:
         init = jax.nn.initializers.normal(config.width**-0.5)
         self.position_bias = nnx.Param(init(rngs.params(), (RANGES, config.heads), policy.param_dtype))
-        self.blocks = nnx.List(block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        self.blocks = make_blocks(partial(block, config, policy=policy, rngs=rngs), config.depth, policy)
         self.norm = rms_norm(config.width, epsilon=NORM_EPSILON, policy=policy, rngs=rngs)
         self.both_ways = block is EncoderBlock
         self.compute_dtype = policy.compute_dtype
@@ -181,8 +187,7 @@ class Stack(nnx.Module):
     def __call__(self, tokens: jax.Array, *arrays: jax.Array, train: bool) -> jax.Array:
         """Normed tokens of tokens [B, T, D]; `arrays` are what the blocks take beside tokens and bias."""
         bias = self._bias(tokens.shape[1])
-        for block in self.blocks:
-            tokens = run_block(block, tokens, bias, *arrays, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, bias, *arrays, remat=self.remat, train=train)
         return self.norm(tokens)
 
     def _bias(self, length: int) -> jax.Array:
@@ -198,36 +203,13 @@ class Stack(nnx.Module):
         return jnp.einsum("tsr,rn->nts", chosen, table).astype(jnp.float32)
 
 
-def distance_range(distance: jax.Array, *, both_ways: bool) -> jax.Array:
-    """The range, 0 to 31, of each distance in tokens from query to key (Raffel et al. 2020, section 2.1).
-
-    The nearest 16 distances (8 where it looks both ways) have a range each, farther ones share ranges that
-    grow as their logarithm up to 128 tokens, from where on all have the last one.
-
-    >>> [int(distance_range(jnp.asarray(d), both_ways=False)) for d in (0, -1, -15, -16, -20, -127, -500, 3)]
-    [0, 1, 15, 16, 17, 31, 31, 0]
-    >>> [int(distance_range(jnp.asarray(d), both_ways=True)) for d in (0, -7, -8, -127, 1, 8, 500)]
-    [0, 7, 8, 15, 17, 24, 31]
-    """
-    ranges = RANGES // 2 if both_ways else RANGES
-    behind = jnp.zeros_like(distance)
-    if both_ways:
-        behind = (distance > 0) * ranges
-        distance = jnp.abs(distance)
-    else:
-        distance = jnp.maximum(-distance, 0)
-    exact = ranges // 2
-    share = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact) / log(FARTHEST / exact)
-    shared = jnp.minimum(exact + (share * (ranges - exact)).astype(jnp.int32), ranges - 1)
-    return behind + jnp.where(distance < exact, distance, shared)
-
-
 class Model(nnx.Module):
     """T5 for predicting a text from another; parameter counts in the module's docstring."""
 
     def __init__(self, config: Config, *, policy: Policy, rngs: nnx.Rngs) -> None:
         table = jax.nn.initializers.normal(1.0)
-        self.token = nnx.Param(table(rngs.params(), (config.vocabulary, config.width), policy.param_dtype))
+        token = table(rngs.params(), (config.vocabulary, config.width), policy.param_dtype)
+        self.token = nnx.Param(lengthened(token, 0, policy))
         self.encoder = Stack(EncoderBlock, config, policy=policy, rngs=rngs)
         self.decoder = Stack(DecoderBlock, config, policy=policy, rngs=rngs)
         # As t5x: a truncated normal with the variance 1 / D.
@@ -251,11 +233,9 @@ class Model(nnx.Module):
           padding_mask: bool [B, T], True at real tokens; nothing attends to the others.
           decoder_ids: int32 [B, U], the text that is written, one token behind.
         """
-        mask = padding_mask[:, None, None, :]
-        encoded = self.encoder(self._embedded(token_ids), mask, train=train)
+        encoded = self.encoder(self._embedded(token_ids), padding_mask, train=train)
         written = self._embedded(decoder_ids)
-        causal = causal_mask(decoder_ids.shape[1])
-        return self.head(self.decoder(written, causal, encoded, mask, train=train))
+        return self.head(self.decoder(written, encoded, padding_mask, train=train))
 
     def _embedded(self, ids: jax.Array) -> jax.Array:
         rows = by_sample(jnp.take(self.token[...], ids, axis=0, mode="clip"))
@@ -270,6 +250,13 @@ def validate(config: Config, sequence_length: int) -> None:
             allowed=f"at least {LEAST_LENGTH}",
             fix="sequence_length=512",
         )
+
+
+def attention_calls(config: Config, *, sequence_length: int, target_length: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass: in the encoder, the decoder, and from there to the text."""
+    lengths = ((sequence_length, sequence_length), (target_length, target_length))
+    own = (Calls(config.depth, *pair, config.head_width, biased=True) for pair in lengths)
+    return (*own, Calls(config.depth, target_length, sequence_length, config.head_width))
 
 
 def first_layer_macs(config: Config, *, sequence_length: int, target_length: int) -> int:

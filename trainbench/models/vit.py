@@ -12,17 +12,20 @@ Legend: B batch, P patches, T = P + 1 tokens, D width.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from trainbench.errors import UserError
-from trainbench.models.attention import SelfAttention
-from trainbench.models.layers import Classifier, FeedForward, Policy, dense, layer_norm, run_block
+from trainbench.models.attention import Calls, SelfAttention
+from trainbench.models.blocks import make_blocks, run_blocks
+from trainbench.models.layers import Classifier, FeedForward, Policy, dense, layer_norm
 
 TASK = "image_classification"
 BATCH_NORM = False
+LIKE_BLOCKS = True
 IMAGE_CHANNELS = 3
 
 # google-research/vision_transformer, vit_jax/models_vit.py.
@@ -92,7 +95,7 @@ class Block(nnx.Module):
 
     def __call__(self, tokens: jax.Array, rngs: nnx.Rngs | None, *, train: bool) -> jax.Array:
         """Tokens [B, T, D]."""
-        mixed = self.attention(self.attention_norm(tokens), mask=None, train=train, rngs=rngs)
+        mixed = self.attention(self.attention_norm(tokens), padding=None, train=train, rngs=rngs)
         tokens = tokens + self.dropout(mixed, deterministic=not train, rngs=rngs)
         transformed = self.mlp(self.mlp_norm(tokens), train=train, rngs=rngs)
         return tokens + self.dropout(transformed, deterministic=not train, rngs=rngs)
@@ -111,7 +114,8 @@ class Model(nnx.Module):
         position_init = jax.nn.initializers.normal(POSITION_STDDEV)
         self.position_embedding = nnx.Param(position_init(rngs.params(), position_shape, policy.param_dtype))
         self.dropout = nnx.Dropout(config.dropout_rate)
-        self.blocks = nnx.List(Block(config, policy=policy, rngs=rngs) for _ in range(config.depth))
+        block = partial(Block, config, policy=policy, rngs=rngs)
+        self.blocks = make_blocks(block, config.depth, policy)
         self.norm = layer_norm(config.width, epsilon=LAYER_NORM_EPSILON, policy=policy, rngs=rngs)
         self.head = Classifier(config.width, config.classes, policy=policy, rngs=rngs)
         self.patch = config.patch
@@ -125,8 +129,7 @@ class Model(nnx.Module):
         """
         tokens = self._embed(images.astype(self.compute_dtype))
         tokens = self.dropout(tokens, deterministic=not train, rngs=rngs)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, rngs, remat=self.remat, train=train)
+        tokens = run_blocks(self.blocks, tokens, rngs, remat=self.remat, train=train)
         # Only the class token is read, so only it is normalised.
         return self.head(self.norm(tokens[:, 0]))
 
@@ -156,6 +159,12 @@ def validate(config: Config, image_size: int) -> None:
             allowed=f"multiples of {config.patch}",
             fix=f"image_size={nearest_size}",
         )
+
+
+def attention_calls(config: Config, *, image_size: int) -> tuple[Calls, ...]:
+    """The calls of attention in a forward pass."""
+    tokens = (image_size // config.patch) ** 2 + 1
+    return (Calls(config.depth, tokens, tokens, config.width // config.heads),)
 
 
 def first_layer_macs(config: Config, *, image_size: int) -> int:

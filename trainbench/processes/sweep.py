@@ -166,7 +166,7 @@ def _time_left(sweep: Sweep) -> str:
     """An estimate from the points that have run: their mean for each of those that are left."""
     if sweep.points is None or not sweep.here:
         return ""
-    notes = [_read(sweep.home(point)) for point in sweep.points]
+    notes = [read_note(sweep.home(point)) for point in sweep.points]
     took = [one.seconds for one in notes if one is not None and one.seconds is not None and one.code == 0]
     left = sum(done(sweep, point) is None for point in sweep.points)
     return f" · about {duration(left * sum(took) / len(took))} left" if took else ""
@@ -198,7 +198,7 @@ def _changed(known: PointNote, sweep: Sweep, overrides: Sequence[str]) -> list[s
 
 
 def _ended(directory: Path) -> tuple[Outcome | None, PointNote | None]:
-    known = _read(directory)
+    known = read_note(directory)
     if known is None or known.code is None:
         return None, known
     try:
@@ -213,7 +213,7 @@ def _write(point: PointNote, directory: Path) -> None:
     store.write_whole(directory / POINT_FILE, (json.dumps(asdict(point), indent=2) + "\n").encode())
 
 
-def _read(directory: Path) -> PointNote | None:
+def read_note(directory: Path) -> PointNote | None:
     """What `point.json` says; None where there is none, or a damaged one."""
     try:
         return _POINT_NOTE.validate_json((directory / POINT_FILE).read_bytes())

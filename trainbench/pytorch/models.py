@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from trainbench.config import ModelConfig
-from trainbench.models import bert, gpt2, llama, resnet, t5, vit
+from trainbench.models import bert, distances, gpt2, llama, resnet, t5, vit
 
 transformers.logging.set_verbosity_error()
 
@@ -141,8 +141,8 @@ def _t5(config: t5.Config, attention: str) -> torch.nn.Module:
             d_ff=config.mlp_width,
             num_layers=config.depth,
             num_heads=config.heads,
-            relative_attention_num_buckets=t5.RANGES,
-            relative_attention_max_distance=t5.FARTHEST,
+            relative_attention_num_buckets=distances.RANGES,
+            relative_attention_max_distance=distances.FARTHEST,
             layer_norm_epsilon=t5.NORM_EPSILON,
             feed_forward_proj="gated-gelu",
             tie_word_embeddings=False,

@@ -123,6 +123,8 @@ def _unsupported(request: "Request") -> Iterator[tuple[str, str, str]]:
     if model.family == "vit" and model.architecture.dropout_rate:
         where = "dropout (transformers' ViT drops at other places)"
         yield f"model.architecture.dropout_rate with ViT: {where}", "0", "model.architecture.dropout_rate=0"
+    if request.precision.dense is not None:
+        yield f"precision={request.precision.name}", "bf16, bf16_full, fp32 or tf32", "precision=bf16"
     single = {
         "steps_per_call": request.steps_per_call,
         "gradient_accumulation": request.gradient_accumulation,

@@ -7,6 +7,7 @@ import optax
 from jax.typing import DTypeLike
 
 from trainbench.errors import UserError, nearest
+from trainbench.models.blocks import is_stacked
 
 # The constants that each optimizer has beside its rate and its weight decay.
 CONSTANTS = {
@@ -38,12 +39,17 @@ class OptimizerConfig:
 
 
 def decayed(params: optax.Params) -> optax.Params:
-    """True where weight decay applies: to matrices and kernels, not to biases and normalisation."""
-    return jax.tree.map(_is_matrix, params)
+    """True where weight decay applies: to matrices and kernels, not to biases and normalisation.
+
+    Args:
+      params: by path, so that those which hold all blocks are told.
+    """
+    return {path: _layer_ndim(path, array) > 1 for path, array in params.items()}
 
 
-def _is_matrix(array: jax.Array) -> bool:
-    return array.ndim > 1
+def _layer_ndim(path: str, array: jax.Array) -> int:
+    """Dimensions of the parameter of one layer."""
+    return array.ndim - int(is_stacked(path))
 
 
 def scaled_rate(config: OptimizerConfig, global_batch_size: int) -> float:
@@ -117,11 +123,36 @@ def build(
     )
 
 
+def by_layer(transformation: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A transformation without a state, of which each layer in a stack of several is a parameter by itself.
+
+    A trust ratio is a ratio of norms of one layer (You et al. 2017, arXiv:1708.03888).
+    """
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        def of_one(update: jax.Array, parameter: jax.Array) -> jax.Array:
+            changed: jax.Array = transformation.update(update, state, parameter)[0]
+            return changed
+
+        assert params is not None
+        scaled = {
+            path: update
+            if isinstance(update, optax.MaskedNode)
+            else (jax.vmap(of_one) if is_stacked(path) else of_one)(update, params[path])
+            for path, update in updates.items()
+        }
+        return scaled, state
+
+    return optax.GradientTransformation(transformation.init, update)
+
+
 def _lars(
     config: OptimizerConfig, rate: float, first_moment: DTypeLike | None
 ) -> optax.GradientTransformation:
     """`optax.lars`, whose parts these are, with a dtype for its momentum."""
-    ratio = optax.scale_by_trust_ratio(trust_coefficient=config.trust_coefficient)
+    ratio = by_layer(optax.scale_by_trust_ratio(trust_coefficient=config.trust_coefficient))
     return optax.chain(
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
         optax.masked(ratio, mask=decayed),
@@ -137,6 +168,6 @@ def _lamb(
     return optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps, mu_dtype=first_moment),
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
-        optax.scale_by_trust_ratio(),
+        by_layer(optax.scale_by_trust_ratio()),
         optax.scale_by_learning_rate(rate),
     )

@@ -12,6 +12,7 @@ import optax
 import yaml
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from trainbench.models.blocks import is_stacked
 from trainbench.training.parallel import FSDP, TENSOR
 from trainbench.training.state import Arrays, TrainState
 
@@ -62,8 +63,15 @@ def _at_the_end(path: str) -> re.Pattern[str]:
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     """The axes that split each dimension of one parameter.
 
-    A dimension that an axis does not divide stays whole; `unsplit` tells of it.
+    A dimension that an axis does not divide stays whole; `unsplit` tells of it. A stack of layers is split as
+    each of them would be, so that every device has its part of every layer.
     """
+    if is_stacked(path):
+        return PartitionSpec(None, *_spec_of_layer(path, shape[1:], mesh))
+    return _spec_of_layer(path, shape, mesh)
+
+
+def _spec_of_layer(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     axes: list[str | tuple[str, str] | None] = [None] * len(shape)
     split = rules().tensor_dimension(path, len(shape)) if shape else None
     if split is not None and mesh.shape[TENSOR] > 1 and shape[split] % mesh.shape[TENSOR] == 0:
@@ -93,7 +101,9 @@ def unsplit(params: Arrays, mesh: Mesh) -> tuple[str, ...]:
 
 
 def _reasons(path: str, shape: tuple[int, ...], mesh: Mesh) -> tuple[str, ...]:
-    used = spec_of(path, shape, mesh)
+    if is_stacked(path):
+        shape = shape[1:]
+    used = _spec_of_layer(path, shape, mesh)
     tensor, fsdp = mesh.shape[TENSOR], mesh.shape[FSDP]
     split = rules().tensor_dimension(path, len(shape)) if shape else None
     reasons = []

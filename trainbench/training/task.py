@@ -37,6 +37,10 @@ class Task(Protocol):
     """The contract between a model family and the training step."""
 
     @property
+    def architecture(self) -> Architecture:
+        """The model's own `Config`."""
+
+    @property
     def sample_unit(self) -> str:
         """What one sample is: "image" or "sequence"."""
 

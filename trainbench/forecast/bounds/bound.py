@@ -141,6 +141,8 @@ def _rate(kind: str, chip: Chip, platform: str) -> tuple[str | None, int]:
     (('bf16', 6), ('tf32', 1))
     """
     dtype, _, passes = kind.partition("*")
+    if dtype.startswith("float8"):
+        return "fp8", 1
     if dtype != "float32":
         return {"bfloat16": "bf16", "float16": "fp16", "int8": "int8"}.get(dtype), 1
     if platform == "tpu":

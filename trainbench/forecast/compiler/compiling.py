@@ -47,7 +47,6 @@ from trainbench.results import record
 from trainbench.training import compile as aot
 from trainbench.training.device import Devices
 from trainbench.training.precision import check_supported
-from trainbench.training.state import parameter_count
 from trainbench.work_sections import (
     autos_section,
     hardware_section,
@@ -152,7 +151,7 @@ def facts(
       flops: of one device call.
     """
     return Facts(
-        workload=workload_section(settings, work.task, parameter_count(work.abstract_state)),
+        workload=workload_section(settings, work.task, work.parameters),
         hardware=hardware,
         autos=autos_section(settings),
         tokens_per_sample=work.task.tokens_per_sample,

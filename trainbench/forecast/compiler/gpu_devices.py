@@ -32,7 +32,7 @@ _OF_ALL = """\
 """
 # From Hopper on, kernels use instructions that only their own generation has: sm_90a, sm_100a.
 _OWN_INSTRUCTIONS = 9
-CUDNN = "nvidia-cudnn-cu13"
+CUDNN, CUDA = "nvidia-cudnn-cu13", "nvidia-cuda-runtime"
 # JAX takes this share of a GPU's memory at the start and nothing later:
 # https://docs.jax.dev/en/latest/gpu_memory_allocation.html (2026-11).
 MEMORY_SHARE = 0.75
@@ -99,12 +99,16 @@ def usable_bytes(chip_id: str, environment: Mapping[str, str] = os.environ) -> i
 
 
 def description(chip_id: str) -> str:
-    """The text of a `GpuTargetConfigProto` for one of `known`, with this machine's version of cuDNN."""
+    """The text of a `GpuTargetConfigProto` for one of `known`, with the versions of CUDA and cuDNN here.
+
+    Without that of CUDA the compiler thinks it too old for products of 8-bit floats.
+    """
     gpu, chip = find(chip_id), chips.by_id(chip_id)
     assert gpu is not None
     assert chip.memory_bandwidth is not None
     major, minor = gpu.capability.split(".")
     feature = "ACCELERATED_FEATURES" if int(major) >= _OWN_INSTRUCTIONS else "NONE"
+    cuda = [*metadata.version(CUDA).split("."), "0", "0"]
     cudnn = [*metadata.version(CUDNN).split("."), "0", "0"]
     name = chip.device_kinds[0] if chip.device_kinds else chip.name
     return f"""\
@@ -121,6 +125,7 @@ gpu_device_info {{
   cuda_compute_capability {{ major: {major} minor: {minor} feature_extension: {feature} }}
 }}
 platform_name: "CUDA"
+runtime_version {{ major: {cuda[0]} minor: {cuda[1]} patch: {cuda[2]} }}
 dnn_version_info {{ major: {cudnn[0]} minor: {cudnn[1]} patch: {cudnn[2]} }}
 device_description_str: "{name}"
 """

@@ -7,7 +7,7 @@ from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.compiled.trips import trips
 from trainbench.forecast.timing.chip_model import ChipModel
 from trainbench.forecast.timing.schedule import Kind, Operation
-from trainbench.forecast.timing.work import FREE, FREE_TARGETS, KERNEL, UNTOLD, Work, stated_cost, work_of
+from trainbench.forecast.timing.work import FREE, FREE_TARGETS, Work, is_untold, work_of
 
 
 class Demands:
@@ -45,7 +45,7 @@ class Demands:
     def _operation(self, computation: Computation, one: Instruction) -> Operation:
         overlapped = one.opcode.endswith("-start")
         work = self._transfer(computation, one) if overlapped else self._work(computation, one)
-        if one.target.startswith((KERNEL, *UNTOLD)) and stated_cost(one) is None:
+        if is_untold(computation, one):
             self.unknown.append(f"what the kernel {one.name} computes: only its arguments and results count")
         network_s, collective = self._network(computation, one)
         return Operation(

@@ -10,7 +10,7 @@ that is scattered to in place, as many elements are read and written as there ar
 
 from dataclasses import dataclass
 
-from trainbench.compiled import products
+from trainbench.compiled import attention, products
 from trainbench.compiled.hlo import Computation, Instruction, Module
 from trainbench.compiled.products import Product
 from trainbench.compiled.shape import Shape
@@ -27,10 +27,8 @@ FREE = frozenset(
         *("replica-id", "opt-barrier", "domain", "add-dependency", "get-dimension-size"),
     }
 )
-# A kernel written in Pallas for TPUs.
-KERNEL = "tpu_custom_call"
-# Kernels for GPUs whose products nothing tells: cuDNN's fused attention, and Pallas' by Triton and Mosaic.
-UNTOLD = ("__cudnn$fmha", "__gpu$xla.gpu.triton", "mosaic_gpu")
+# Kernels whose products nothing tells, attention apart: of Pallas for TPUs, of Triton and Mosaic for GPUs.
+UNTOLD = (attention.MOSAIC, attention.CUDNN, "__gpu$xla.gpu.triton", "mosaic_gpu")
 # Custom calls that only tell the compiler something.
 FREE_TARGETS = frozenset({"AllocateBuffer", "AssumeGatherIndicesInBound", "Sharding", "MarkBuffer"})
 
@@ -61,9 +59,9 @@ def work_of(
     if instruction.opcode in FREE or instruction.target in FREE_TARGETS:
         return Work()
     if instruction.opcode == "custom-call":
-        stated = stated_cost(instruction)
-        if stated is not None:
-            return stated
+        known = stated_cost(instruction) or _attention(module, computation, instruction)
+        if known is not None:
+            return known
     flops = _flops(module, computation, instruction, platform)
     return Work(flops, _bytes(module, computation, instruction))
 
@@ -74,6 +72,21 @@ def stated_cost(call: Instruction) -> Work | None:
     if not cost:
         return None
     return Work((("bf16", float(cost.get("flops", 0))),), int(cost.get("bytes_accessed", 0)))
+
+
+def is_untold(computation: Computation, call: Instruction) -> bool:
+    """Whether nothing tells what a kernel computes: only its arguments and results can count."""
+    known = stated_cost(call) or attention.kernel_flops(computation, call)
+    return call.target.startswith(UNTOLD) and known is None
+
+
+def _attention(module: Module, computation: Computation, call: Instruction) -> Work | None:
+    """The work of an attention kernel; None of any other call."""
+    found = attention.kernel_flops(computation, call)
+    if found is None:
+        return None
+    rate = {"bf16": "bf16", "f16": "fp16"}.get(found[0], "fp32")
+    return Work(((rate, float(found[1])),), _bytes(module, computation, call))
 
 
 def _flops(
