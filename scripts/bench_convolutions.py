@@ -4,8 +4,8 @@
     python scripts/bench_convolutions.py 16
 
 Ways take turns, `ROUNDS` times; printed is the rate of each one's median time, by the FLOPs of the layer's
-own kernel, with the compiler options that trainbench sets. A dash stands where a way is not meant for a layer,
-or the pass does not occur: no gradient flows on to the image.
+own kernel, with the compiler options that trainbench sets. A dash stands where a way is not meant for a
+layer, or the pass does not occur: no gradient flows on to the image.
 """
 
 import functools
