@@ -149,7 +149,7 @@ def differences(pair: Pair) -> Iterator[str]:
         return
     yield from _of_the_work(jax, torch)
     yield from _of_the_programs(jax, torch)
-    yield from _of_the_model(jax)
+    yield from _of_the_model(jax, torch)
 
 
 def _of_the_work(jax: Result, torch: Result) -> Iterator[str]:
@@ -194,10 +194,11 @@ def _of_the_programs(jax: Result, torch: Result) -> Iterator[str]:
         yield f"CPU threads: XLA takes all {cores} cores of the process · PyTorch {framework.threads}"
 
 
-def _of_the_model(jax: Result) -> Iterator[str]:
+def _of_the_model(jax: Result, torch: Result) -> Iterator[str]:
     name = jax.workload.model if jax.workload else ""
     if name.startswith("resnet"):
-        yield "layout: channels last in both; BatchNorm: one pass in float32 · cuDNN's or oneDNN's"
+        place = "last" if torch.framework and torch.framework.channels_last else "first"
+        yield f"layout: channels last · channels {place}; BatchNorm: by its lever · PyTorch's"
     if name.startswith("vit"):
         yield "last norm: of the class token alone · of all tokens; patches: a product · a convolution"
     model: Any = jax.config.get("model")
