@@ -6,7 +6,8 @@
 
 Each goal's runs are in DIR/NAME; the table, DIR/goals.md, and DIR/goals.json are written anew after each
 goal, so that what was measured is there whatever ends the script. A goal that is in goals.json already is not
-measured again: the same command goes on. --search has each side look for its own best batch, which takes
+measured again: the same command goes on, and one with other options, versions or GPUs needs another DIR.
+--search has each side look for its own best batch, which takes
 about three times as long. Exit code 0 where every goal was reached, else 1; 2 for a mistake, and without a
 GPU.
 """
@@ -57,9 +58,10 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     try:
         goals = [goal for goal in GOALS if not options.only or goal.name in options.only]
-        if not goals:
-            names = ", ".join(goal.name for goal in GOALS)
-            raise UserError(f"no goal is called {' or '.join(options.only)}", allowed=names)
+        names = [goal.name for goal in GOALS]
+        unknown = [name for name in options.only if name not in names]
+        if unknown:
+            raise UserError(f"no goal is called {' or '.join(unknown)}", allowed=", ".join(names))
         if options.dry_run:
             print(_plan(goals, 60 * options.minutes))
             return ExitCode.OK
@@ -99,7 +101,7 @@ def _plan(goals: list[Goal], seconds: float) -> str:
 
 
 def _measure_all(goals: list[Goal], options: argparse.Namespace, started: float) -> int:
-    earlier = _earlier(options.dir / "goals.json")
+    earlier = _earlier(options.dir, _conditions(options))
     done: dict[str, Measured] = {}
     stopped = False
     for goal in goals:
@@ -120,7 +122,8 @@ def _measure_all(goals: list[Goal], options: argparse.Namespace, started: float)
                 # One goal's mistake must not cost the others their loan of a GPU.
                 note = f"{type(error).__name__}: {error}"
                 done[goal.name] = Measured(goal, None, "not measured", note=note)
-        _write(list(done.values()), options.dir)
+        # What an earlier command measured stays, whether its turn has come or not.
+        _write({**earlier, **done}, options)
     print(_table(list(done.values())))
     if stopped:
         return ExitCode.INTERRUPTED
@@ -196,20 +199,43 @@ def _table(measured: list[Measured]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _write(measured: list[Measured], directory: Path) -> None:
-    store.write_whole(directory / "goals.md", _table(measured).encode())
-    content = {one.goal.name: asdict(one) for one in measured}
-    store.write_whole(directory / "goals.json", (json.dumps(content, indent=2) + "\n").encode())
+def _conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """What has to be the same for the goals of one table."""
+    asked = {key: getattr(options, key) for key in ("rounds", "jax", "torch", "search")}
+    software = machine.software()
+    # The results that the script writes may be what changes a checkout.
+    commit = (software.pop("git_commit") or "").removesuffix("-dirty")
+    return asked | software | {"git_commit": commit, "GPUs": machine.nvidia_gpus()}
 
 
-def _earlier(file: Path) -> dict[str, Measured]:
-    """The goals that an earlier run of this script measured."""
+def _write(measured: dict[str, Measured], options: argparse.Namespace) -> None:
+    in_order = [measured[goal.name] for goal in GOALS if goal.name in measured]
+    store.write_whole(options.dir / "goals.md", _table(in_order).encode())
+    content = {"conditions": _conditions(options), "goals": {one.goal.name: asdict(one) for one in in_order}}
+    store.write_whole(options.dir / "goals.json", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _earlier(directory: Path, conditions: dict[str, Any]) -> dict[str, Measured]:
+    """The goals that an earlier run of this script measured.
+
+    Raises:
+      UserError: it did so under other conditions.
+    """
+    file = directory / "goals.json"
     if not file.is_file():
         return {}
-    content: dict[str, dict[str, Any]] = json.loads(file.read_text())
+    content: dict[str, Any] = json.loads(file.read_text())
+    known, now = content["conditions"], json.loads(json.dumps(conditions))
+    changed = [name for name in now if known.get(name) != now[name]]
+    if changed:
+        raise UserError(
+            f"{file} was measured with other {', '.join(changed)}",
+            allowed="the same, to go on with it",
+            fix="name another directory: --dir DIR",
+        )
     by_name = {goal.name: goal for goal in GOALS}
     found = {}
-    for name, one in content.items():
+    for name, one in content["goals"].items():
         if one["found"] is None or name not in by_name:
             continue
         known = one["found"]

@@ -90,7 +90,7 @@ def test_what_was_measured_is_kept_and_the_same_command_goes_on(script, measurin
     arguments = ["--dir", str(tmp_path), "--only", "ResNet-50", "ViT-B/16", "ViT-S/16"]
     assert script.main(arguments) == 1
     assert measuring == ["ResNet-50", "ViT-B/16", "ViT-S/16"]
-    kept = json.loads((tmp_path / "goals.json").read_text())
+    kept = json.loads((tmp_path / "goals.json").read_text())["goals"]
     assert {name: one["answer"] for name, one in kept.items()} == {
         "ResNet-50": "reached",
         "ViT-B/16": "not measured",
@@ -101,6 +101,26 @@ def test_what_was_measured_is_kept_and_the_same_command_goes_on(script, measurin
     assert script.main(arguments) == 1
     assert measuring == ["ViT-B/16"]
     assert "| ResNet-50 | 1.10 x PyTorch and 3,000 samples/s | reached |" in capsys.readouterr().out
+
+
+def test_what_was_measured_is_not_lost_where_a_later_command_names_others(script, measuring, tmp_path):
+    directory = ["--dir", str(tmp_path)]
+    script.main([*directory, "--only", "ResNet-50", "ViT-S/16"])
+    script.main([*directory, "--only", "BERT-Base 128"])
+    kept = json.loads((tmp_path / "goals.json").read_text())["goals"]
+    assert list(kept) == ["ResNet-50", "ViT-S/16", "BERT-Base 128"]
+
+
+def test_other_options_are_not_mixed_into_a_table(script, measuring, tmp_path, capsys):
+    arguments = ["--dir", str(tmp_path), "--only", "ResNet-50"]
+    script.main(arguments)
+    assert script.main([*arguments, "--jax", "remat=full"]) == 2
+    assert "measured with other jax" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_goal_without_that_name_is_a_mistake(script, measuring, capsys):
+    assert script.main(["--only", "ResNet-50", "ResNet-5"]) == 2
+    assert "no goal is called ResNet-5" in capsys.readouterr().err
 
 
 def test_a_goal_that_does_not_fit_into_the_time_is_not_begun(script, measuring, tmp_path):

@@ -34,7 +34,7 @@ class Attempts:
 
 
 def test_a_side_has_the_shared_overrides_and_its_own():
-    assert HEAT.overrides("jax") == ["model=vit_tiny", "framework=jax", "precision=fp32"]
+    assert HEAT.overrides("jax") == ["model=vit_tiny", "framework=jax", "parallel.data=1", "precision=fp32"]
     assert HEAT.overrides("torch")[-1] == "torch.compile=eager"
 
 

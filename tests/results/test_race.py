@@ -76,6 +76,30 @@ def test_a_side_that_broke_is_named_and_nothing_is_claimed():
     assert "PyTorch broke: oom" in report.text([found])
 
 
+@pytest.mark.parametrize("other", [{"chip": "cpu", "device_kind": "cpu"}, {"device_count": 8}])
+def test_sides_that_ran_on_other_devices_are_not_compared(other):
+    theirs = [changed(of_rate(100, number, torch=True), hardware=other) for number in range(2)]
+    ours = [of_rate(110, number) for number in range(2)]
+    found = standing("m", Pair(Side(loaded(*theirs)), Side(loaded(*ours)), in_turn=True), 0.02)
+    assert (found.verdict, found.ratio) == ("broken", None)
+    assert any(text.startswith("DEVICES: ") for text in found.differences)
+
+
+def test_runs_that_were_not_steady_are_counted():
+    theirs = [of_rate(100, 1, torch=True), of_rate(101, 2, torch=True)]
+    ours = [of_rate(110, 1), changed(of_rate(111, 2), timing={"steady": False, "steady_reason": "drifts"})]
+    found = standing("m", Pair(Side(loaded(*theirs)), Side(loaded(*ours)), in_turn=True), 0.02)
+    assert (found.jax.unsteady, found.torch.unsteady) == (1, 0)
+    assert "JAX: 1 of its runs not steady" in report.text([found])
+
+
+def test_kernels_that_could_not_be_seen_are_not_called_plain():
+    recorded = TORCH.model_copy(update={"attention_ran": None, "compile": "reduce-overhead"})
+    theirs = changed(of_rate(100, 1, torch=True), framework=recorded)
+    found = standing("m", Pair(Side(loaded(theirs)), Side(loaded(of_rate(110, 1)))), 0.02)
+    assert any("sdpa: not seen" in text for text in found.differences)
+
+
 def test_what_remains_different_is_said_once_for_all_models():
     both = [standing(name, pair((110, 111), (100, 101)), 0.02) for name in ("one", "two")]
     shown = report.text(both)

@@ -96,6 +96,10 @@ def test_the_exit_code_is_1_where_jax_is_slower_and_2_where_nothing_is_decided(h
         (("model=vit_tiny", "--rounds", "0"), "--rounds"),
         (("model=vit_tiny", "--fast"), "--best-batch"),
         (("model=vit_tiny", "hydra.run.dir=x"), "no override of a race"),
+        (("model=vit_tiny", "parallel=fsdp"), "a race is of one device"),
+        (("model=vit_tiny", "--jax", "parallel.data=8"), "a race is of one device"),
+        (("model=vit_tiny", "--torch", "model=vit_b16"), "both sides of a race train the same"),
+        (("model=vit_tiny", "--jax", "optimizer.b1=0.5"), "both sides of a race train the same"),
     ],
 )
 def test_mistakes_are_answered_with_code_2_before_anything_runs(arguments, words, runs, tmp_path, capsys):
@@ -105,13 +109,33 @@ def test_mistakes_are_answered_with_code_2_before_anything_runs(arguments, words
     assert fake.asked == []
 
 
+def test_a_search_that_finds_no_batch_is_a_row_and_decides_nothing(runs, tmp_path, capsys):
+    runs(broken=("torch",))
+    assert run(tmp_path / "race", "model=vit_tiny", "batch_size=8,16", "--best-batch") == 2
+    assert "PyTorch broke: none of 2 batches tried gave a rate" in capsys.readouterr().out
+    heats = json.loads((tmp_path / "race" / "race.json").read_text())["heats"]
+    assert heats[0]["verdict"] == "broken"
+    assert heats[0]["searched"]["torch"] == {"8": None, "16": None}
+
+
+def test_a_directory_with_a_race_is_refused_before_batches_are_searched(runs, tmp_path, capsys):
+    fake = runs()
+    assert run(tmp_path / "race", "model=vit_tiny", "--rounds", "2") == 0
+    fake.asked.clear()
+    assert run(tmp_path / "race", "model=vit_tiny", "--best-batch") == 2
+    assert "there already" in " ".join(capsys.readouterr().err.split())
+    assert fake.asked == []
+
+
 def test_options_of_one_side_and_batches_to_choose_from():
     planned, batches = race.plan(
         ["model=a,b", "batch_size=8,16", "steps=6"], "remat=full", "torch.compile=eager", search=True
     )
     assert [heat.model for heat in planned] == ["a", "b"]
     assert batches == [8, 16]
-    assert planned[0].overrides("jax") == ["model=a", "framework=jax", "steps=6", "remat=full"]
+    assert planned[0].overrides("jax") == [
+        *("model=a", "framework=jax", "parallel.data=1", "steps=6", "remat=full")
+    ]
     assert planned[0].overrides("torch")[-1] == "torch.compile=eager"
 
 

@@ -68,7 +68,7 @@ def run(texts: Sequence[str], rounds: int, directory: Path | None) -> Done:
         )
     top = directory or Path("outputs", "ab", *_timestamp())
     with alone(top, LOCK_FILE, what="another compare --ab", option="--dir DIR"):
-        _check_empty(top)
+        check_empty(top)
         done = _run_all(sides, rounds, top)
     print(f"results are in {top}", file=sys.stderr)
     return done
@@ -187,7 +187,12 @@ def _check_plain(overrides: Sequence[str]) -> None:
             )
 
 
-def _check_empty(top: Path) -> None:
+def check_empty(top: Path) -> None:
+    """Nothing where no comparison has left its runs.
+
+    Raises:
+      UserError: there are some.
+    """
     for side in SIDES:
         if (top / side).exists():
             raise UserError(

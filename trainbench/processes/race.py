@@ -38,7 +38,9 @@ class Heat:
     def overrides(self, framework: str) -> list[str]:
         """All overrides of one side."""
         own = dict(self.own).get(framework, ())
-        return [f"model={self.model}", f"framework={framework}", *self.shared, *own]
+        # PyTorch takes one device; JAX would take all that there are.
+        alone = ["parallel.data=1"] if framework == "jax" else []
+        return [f"model={self.model}", f"framework={framework}", *alone, *self.shared, *own]
 
     def with_batch(self, framework: str, batch: int) -> "Heat":
         """The same with a batch size for one side."""
@@ -82,6 +84,8 @@ def race(heat: Heat, rounds: int, directory: Path, batches: Sequence[int] | None
     """
     searches: dict[str, Search] = {}
     if batches is not None:
+        # Asked before the search, which takes minutes.
+        ab.check_empty(directory)
         with interrupts.one_wish():
             for framework in FRAMEWORKS:
                 searches[framework] = search_for(heat, framework, batches, directory / "search")

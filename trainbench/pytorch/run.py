@@ -50,7 +50,8 @@ def run(parts: Parts, progress: ProgressLine) -> None:
         made: list[TorchStep] = []
         trainer = build(parts, progress, scratch, made.append)
         measure(parts, None, trainer, progress)
-        if parts.framework is not None and made:
+        broke_off = parts.timing is None or parts.timing.interrupted or parts.timing.error
+        if parts.framework is not None and made and not broke_off:
             progress.phase("looking which attention ran")
             parts.framework = parts.framework.model_copy(
                 update={"attention_ran": evidence.attention_of(made[-1], _batch(trainer))}
@@ -121,7 +122,7 @@ def put(batch: HostBatch, *, device: torch.device) -> dict[str, torch.Tensor]:
     tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
     if device.type == "cpu":
         return tensors
-    stream, arrived = torch.cuda.Stream(device), torch.cuda.Event()
+    stream, arrived = _copying(device), torch.cuda.Event()
     with torch.cuda.stream(stream):
         moved = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
         arrived.record(stream)
@@ -130,6 +131,12 @@ def put(batch: HostBatch, *, device: torch.device) -> dict[str, torch.Tensor]:
     for tensor in moved.values():
         tensor.record_stream(torch.cuda.default_stream(device))
     return moved
+
+
+@functools.lru_cache(maxsize=1)
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream of copies; the allocator keeps memory for each stream that it ever served."""
+    return torch.cuda.Stream(device)
 
 
 def _at_once(work: Callable[[], Any]) -> Any:

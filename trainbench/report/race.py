@@ -8,6 +8,7 @@ from typing import Any
 from trainbench.report.compare_files import escaped
 from trainbench.report.grid import UNKNOWN, grid, plain
 from trainbench.report.numbers import number, percent, size, units
+from trainbench.results.outcome import NOT_STEADY
 from trainbench.results.race import Figures, Standing
 
 COLUMNS = ("model", "batch", "JAX", "PyTorch", "unit", "JAX / PyTorch", "interval", "MFU", "memory", "JAX is")
@@ -77,13 +78,17 @@ def _cells(cells: Sequence[str]) -> str:
 
 
 def _notes(standings: Sequence[Standing]) -> list[tuple[str, list[str]]]:
-    common = [item for item in standings[0].differences if all(item in one.differences for one in standings)]
+    told = [one.differences for one in standings if one.differences]
+    common = [item for item in told[0] if all(item in other for other in told)] if told else []
     found = [("what remains different (JAX · PyTorch)", common)] if common else []
     for one in standings:
         own = [item for item in one.differences if item not in common]
         broke = [f"{name} broke: {side.broke}" for name, side in _sides(one) if side.broke]
-        if own or broke:
-            found.append((one.model, [*broke, *own]))
+        restless = [
+            f"{name}: {side.unsteady} of its runs {NOT_STEADY}" for name, side in _sides(one) if side.unsteady
+        ]
+        if own or broke or restless:
+            found.append((one.model, [*broke, *restless, *own]))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trainbench.results.compare_metrics import step_times_s
 from trainbench.results.compare_pairs import Pair, Side
 from trainbench.results.compare_statistics import FALSE_ALARMS, Difference, of_rounds, of_two_runs
+from trainbench.results.outcome import steady
 from trainbench.results.record import Result
 
 Verdict = Literal["faster", "slower", "same", "unclear", "broken"]
@@ -21,6 +22,7 @@ class Figures:
     Attributes:
       rate: samples/s of one chip, the middle of its runs.
       peak_bytes: the most that the allocator saw.
+      unsteady: of its runs, how many never came to a steady step time.
     """
 
     rate: float | None = None
@@ -28,6 +30,7 @@ class Figures:
     mfu: float | None = None
     peak_bytes: int | None = None
     broke: str | None = None
+    unsteady: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Standing:
     """JAX against PyTorch in one model; `ratio` is JAX's rate over PyTorch's.
 
     Attributes:
-      interval: of the ratio; holds the truth in 95 % of cases over all models of a race together.
+      interval: of the ratio; holds the truth in 99 % of cases over all models of a race together.
       differences: what remains between the two sides, in words.
     """
 
@@ -60,7 +63,7 @@ def standing(model: str, pair: Pair, threshold: float, models: int = 1) -> Stand
     first = next(iter((*pair.base.results, *pair.new.results)), None)
     unit = first.workload.sample_unit if first and first.workload else None
     found = tuple(differences(pair))
-    if torch.rate is None or jax.rate is None:
+    if torch.rate is None or jax.rate is None or not _same_devices(pair):
         return Standing(model, jax, torch, None, None, "broken", unit, found)
     ratio, difference = jax.rate / torch.rate, _difference(pair)
     interval = None
@@ -104,7 +107,19 @@ def figures(side: Side) -> Figures:
         mfu=statistics.median(used) if used else None,
         peak_bytes=max((peak for peak in peaks if peak is not None), default=None),
         broke=why,
+        unsteady=sum(not steady(one) for one in measured),
     )
+
+
+def _same_devices(pair: Pair) -> bool:
+    """Whether both sides ran on as many devices of one kind: a GPU against a CPU is no race of programs."""
+    used = {_devices(result) for side in (pair.base, pair.new) for result in side.measured}
+    return len(used) == 1
+
+
+def _devices(result: Result) -> str:
+    hardware = result.hardware
+    return f"{hardware.device_count} x {hardware.chip or hardware.device_kind}" if hardware else "unknown"
 
 
 def _rates(results: Sequence[Result]) -> list[float]:
@@ -134,13 +149,15 @@ def differences(pair: Pair) -> Iterator[str]:
         return
     yield from _of_the_work(jax, torch)
     yield from _of_the_programs(jax, torch)
-    yield from _of_the_model(jax)
+    yield from _of_the_model(jax, torch)
 
 
 def _of_the_work(jax: Result, torch: Result) -> Iterator[str]:
     ours, theirs = jax.workload, torch.workload
     if ours is None or theirs is None:
         return
+    if _devices(jax) != _devices(torch):
+        yield f"DEVICES: {_devices(jax)} in JAX, {_devices(torch)} in PyTorch, so nothing is compared"
     if ours.parameters != theirs.parameters:
         yield f"PARAMETERS: {ours.parameters:,} in JAX, {theirs.parameters:,} in PyTorch"
     if ours.batch_size != theirs.batch_size:
@@ -149,6 +166,8 @@ def _of_the_work(jax: Result, torch: Result) -> Iterator[str]:
         yield f"precision: {ours.precision} in JAX, {theirs.precision} in PyTorch"
     elif ours.precision == "bf16":
         yield "bf16: all but statistics, softmax and loss · the operations that torch.autocast lists"
+        if not ours.model.startswith("resnet"):
+            yield "residual stream: bfloat16 · float32, as torch.autocast leaves it (not with bf16_full)"
     yield "initial values: each library's own; they move no speed"
 
 
@@ -163,7 +182,10 @@ def _of_the_programs(jax: Result, torch: Result) -> Iterator[str]:
     if plain:
         yield "levers in JAX: " + ", ".join(f"{key}={value}" for key, value in plain.items())
     if framework.attention is not None:
-        ran = framework.attention_ran or "plain operations"
+        # A recorded CUDA graph and compiled operations have no names that the profiler could see.
+        ran = framework.attention_ran or (
+            "plain operations" if framework.attention == "eager" else "not seen"
+        )
         yield f"attention: in JAX as its levers say · in PyTorch {framework.attention}: {ran}"
     fused = "fused" if framework.fused_optimizer else "one kernel a tensor"
     yield f"optimizer: inside the compiled step · {fused}, beside the compiled forward and backward pass"
@@ -172,10 +194,11 @@ def _of_the_programs(jax: Result, torch: Result) -> Iterator[str]:
         yield f"CPU threads: XLA takes all {cores} cores of the process · PyTorch {framework.threads}"
 
 
-def _of_the_model(jax: Result) -> Iterator[str]:
+def _of_the_model(jax: Result, torch: Result) -> Iterator[str]:
     name = jax.workload.model if jax.workload else ""
     if name.startswith("resnet"):
-        yield "layout: channels last in both; BatchNorm: one pass in float32 · cuDNN's or oneDNN's"
+        place = "last" if torch.framework and torch.framework.channels_last else "first"
+        yield f"layout: channels last · channels {place}; BatchNorm: by its lever · PyTorch's"
     if name.startswith("vit"):
         yield "last norm: of the class token alone · of all tokens; patches: a product · a convolution"
     model: Any = jax.config.get("model")

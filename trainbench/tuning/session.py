@@ -141,7 +141,14 @@ def _rounds(asked: Asked, space: Space, runner: Runner, budget: Budget) -> list[
         _say(f"round {turn} of at most {rounds.MOST}, {duration(budget.left_s)} left")
         return True
 
-    return rounds.run(points, lambda point, turn: runner.run(point, f"rounds/{turn}"), goes_on)
+    folders: dict[int, str] = {}
+
+    def measure(point: Point, turn: int) -> Trial:
+        if turn not in folders:
+            folders[turn] = runner.round_folder(points, turn)
+        return runner.run(point, folders[turn])
+
+    return rounds.run(points, measure, goes_on)
 
 
 def _rows(asked: Asked, space: Space, trials: Sequence[Trial]) -> tuple[list[Point], list[Point]]:

@@ -1,5 +1,6 @@
 """Trials: points of the search, each measured by a process of its own, and none twice."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class Runner:
           KeyboardInterrupt: the user stopped it.
         """
         overrides = self.overrides(point)
-        there = _Folder(self.base, self.keys, self.directory / folder, None, here=True, goes_on=False)
+        there = self._folder(folder)
         outcome = sweep.run_point(there, overrides)
         home = there.home(overrides)
         known = sweep.read_note(home)
@@ -109,6 +110,28 @@ class Runner:
         file = home / store.RESULT_FILE
         loaded = Loaded(file, outcome.result) if outcome.result else None
         return Trial(point, seconds, loaded, _problem(outcome))
+
+    def round_folder(self, points: Sequence[Point], turn: int) -> str:
+        """Where this round of the default and `points` goes: where all of them are already, or a new folder.
+
+        One that an earlier session left in the middle, or that had other points, is not filled up: what is
+        measured at another time is not in turn. Its time was spent all the same.
+        """
+        for attempt in itertools.count(1):
+            folder = f"rounds/{turn}" if attempt == 1 else f"rounds/{turn}-{attempt}"
+            there = self._folder(folder)
+            if not there.directory.exists():
+                return folder
+            if all(sweep.done(there, self.overrides(point)) is not None for point in ((), *points)):
+                return folder
+            notes = map(
+                sweep.read_note, (file.parent for file in there.directory.glob(f"*/{sweep.POINT_FILE}"))
+            )
+            self.spent_s += sum(note.seconds or 0.0 for note in notes if note)
+        raise AssertionError("there is always another folder")
+
+    def _folder(self, name: str) -> _Folder:
+        return _Folder(self.base, self.keys, self.directory / name, None, here=True, goes_on=False)
 
     def _refused(self, point: Point) -> str:
         """Why no run would take this combination; empty where one would."""

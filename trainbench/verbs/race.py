@@ -1,5 +1,6 @@
 """`python -m trainbench race`: the same workload in JAX and in PyTorch, in turn, on the same device."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,13 +14,15 @@ from trainbench.pytorch import settings
 from trainbench.report import race as report
 from trainbench.results import store
 from trainbench.results.compare_metrics import THRESHOLD
-from trainbench.results.race import Standing, standing
+from trainbench.results.race import Figures, Standing, standing
 from trainbench.verbs.compare import AB_ROUNDS, count, share
 from trainbench.verbs.options import Parser, path
 
 _FIX = "python -m trainbench race model=resnet50 [overrides] [--rounds N] [--dir DIR]"
 _OPTIONS = "KEY=VALUE, --rounds, --dir, --jax, --torch, --best-batch, --threshold, --markdown, --json"
 RESULTS = ("race.json", "race.md")
+# What is trained, which is never one side's own.
+WORK = ("model", "data", "input", "image_size", "sequence_length", "optimizer")
 
 HELP = f"""\
 python -m trainbench race model=M[,M...] [KEY=VALUE ...] [--rounds N] [--dir DIR] [--best-batch]
@@ -27,8 +30,8 @@ python -m trainbench race model=M[,M...] [KEY=VALUE ...] [--rounds N] [--dir DIR
 
 The same workload in JAX and in PyTorch, run in turn (A B, B A, ...) on the same device, each run in a fresh
 process: the same model with as many parameters, batch, precision, optimizer, data and meter. The ratio is
-JAX's samples/s over PyTorch's with its 95 % interval over all models together. Exit code 1 where JAX is
-slower, 0 where it is not, 2 if nothing could be decided.
+JAX's samples/s over PyTorch's; its interval holds the truth in 99 % of cases over all models together. Exit
+code 1 where JAX is slower, 0 where it is not, 2 if nothing could be decided.
 
   model=M,M            one model, or several one after the other
   KEY=VALUE            overrides of both sides
@@ -105,6 +108,8 @@ def plan(
     own = {"jax": _words(jax, "--jax"), "torch": _words(torch, "--torch")}
     for override in (*shared, *own["jax"], *own["torch"]):
         _check_plain(override)
+    for override in (*own["jax"], *own["torch"]):
+        _check_one_side(override)
     sides = tuple((framework, tuple(own[framework])) for framework in FRAMEWORKS)
     return [Heat(model, tuple(shared), sides) for model in models], batches
 
@@ -131,6 +136,8 @@ def _words(text: str, option: str) -> list[str]:
 
 def _check_plain(override: str) -> None:
     key, equals, value = override.partition("=")
+    if re.split(r"[.=]", override)[0] in ("parallel", "distributed"):
+        raise UserError(f"{override}: a race is of one device", allowed="one device", fix="leave it out")
     if key == "framework":
         raise UserError(f"{override}: a race has both", allowed="jax and torch, in turn", fix="leave it out")
     if not equals or override.startswith(("-", "hydra.")):
@@ -138,6 +145,16 @@ def _check_plain(override: str) -> None:
     if "," in value and not value.startswith(("[", "'", '"')):
         fix = f"{override} --best-batch" if override.startswith(BATCH) else f"{key}={value.split(',')[0]}"
         raise UserError(f"{override}: which?", allowed="one value; of model, several", fix=fix)
+
+
+def _check_one_side(override: str) -> None:
+    """Nothing for what may differ: how a side computes, and its batch."""
+    if re.split(r"[.=]", override)[0] in WORK:
+        raise UserError(
+            f"{override}: both sides of a race train the same",
+            allowed=f"{', '.join(WORK)} for both sides; how a side computes, and its batch_size, for one",
+            fix=f"python -m trainbench race {override}",
+        )
 
 
 def run(
@@ -162,6 +179,8 @@ def run(
             continue
         if one.done is None or one.done.pair is not None:
             raced.append(one)
+        if one.done is not None and one.done.error is not None:
+            print(f"{heat.model} ended early: {one.done.error.problem}", file=sys.stderr)
         if one.done is not None and one.done.interrupted:
             return raced, True
     return raced, False
@@ -169,21 +188,34 @@ def run(
 
 def stand(raced: Sequence[Raced], threshold: float) -> list[Standing]:
     """How JAX and PyTorch stand to each other in each heat."""
-    found = []
-    for one in raced:
-        if one.done is not None and one.done.pair is not None:
-            found.append(standing(one.heat.model, one.done.pair, threshold, len(raced)))
-    return found
+    return [
+        standing(one.heat.model, one.done.pair, threshold, len(raced))
+        if one.done is not None and one.done.pair is not None
+        else _without_a_batch(one)
+        for one in raced
+    ]
+
+
+def _without_a_batch(raced: Raced) -> Standing:
+    """A heat whose search found no batch that runs, for one side at least."""
+    searches = dict(raced.searches)
+
+    def side(framework: str) -> Figures:
+        tried = searches[framework]
+        return Figures(
+            broke=None if tried.best else f"none of {len(tried.rates) or 1} batches tried gave a rate"
+        )
+
+    return Standing(raced.heat.model, side("jax"), side("torch"), None, None, "broken")
 
 
 def _json(standings: Sequence[Standing], raced: Sequence[Raced]) -> str:
-    ran = [one for one in raced if one.done is not None and one.done.pair is not None]
     more = [
         {
             "overrides": {framework: one.heat.overrides(framework) for framework in FRAMEWORKS},
             "searched": {framework: dict(search.rates) for framework, search in one.searches},
         }
-        for one in ran
+        for one in raced
     ]
     return report.as_json(standings, more)
 
