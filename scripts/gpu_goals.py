@@ -201,7 +201,8 @@ def _table(measured: list[Measured]) -> str:
 
 def _conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for the goals of one table."""
-    asked = {key: getattr(options, key) for key in ("rounds", "jax", "torch", "search")}
+    # Named as options: software has versions under jax.
+    asked = {f"--{key}": getattr(options, key) for key in ("rounds", "jax", "torch", "search")}
     software = machine.software()
     # The results that the script writes may be what changes a checkout.
     commit = (software.pop("git_commit") or "").removesuffix("-dirty")

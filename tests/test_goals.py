@@ -115,7 +115,7 @@ def test_other_options_are_not_mixed_into_a_table(script, measuring, tmp_path, c
     arguments = ["--dir", str(tmp_path), "--only", "ResNet-50"]
     script.main(arguments)
     assert script.main([*arguments, "--jax", "remat=full"]) == 2
-    assert "measured with other jax" in " ".join(capsys.readouterr().err.split())
+    assert "measured with other --jax" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_goal_without_that_name_is_a_mistake(script, measuring, capsys):

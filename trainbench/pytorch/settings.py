@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainbench import checks, extras
 from trainbench.errors import UserError
-from trainbench.levers.registry import LEVERS
 
 if TYPE_CHECKING:
     from trainbench.config import Request
@@ -115,6 +114,9 @@ def check_installed(what: str, allowed: str) -> None:
 
 def _unsupported(request: "Request") -> Iterator[tuple[str, str, str]]:
     """(what was asked for, what is allowed, what to type) for each thing that PyTorch does not do here."""
+    # Imported here: the levers import JAX, which those do without who only ask what is installed.
+    from trainbench.levers.registry import LEVERS
+
     model, optimizer = request.model, request.optimizer
     if model.family not in FAMILIES:
         yield f"model={model.name}", f"models of the families {', '.join(FAMILIES)}", "model=resnet50"
