@@ -27,7 +27,7 @@ def test_what_is_plain_is_one_of_the_values_and_the_plain_levers_have_it(key):
     assert lever.of_request or getattr(PLAIN, key) == lever.plain
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu", "metal"])
 @pytest.mark.parametrize("model", ["resnet50", "vit_b16", "bert_base", "gpt2_124m"])
 def test_every_lever_that_applies_has_a_default_with_a_reason(platform, model):
     asked = request(f"model={model}")
@@ -61,5 +61,8 @@ def test_what_was_asked_for_has_no_reason_and_what_was_chosen_has_one():
 
 def test_a_lever_that_the_model_has_nothing_for_is_refused():
     asked = request("precision=bf16_full", "first_moment=bf16")
-    with pytest.raises(UserError, match="first_moment=bf16 does not apply to model=resnet50 precision=bf16"):
+    with pytest.raises(
+        UserError, match="first_moment=bf16 does not apply to model=resnet50 precision=bf16"
+    ) as error:
         registry.resolve(Situation(asked, "cpu"))
+    assert error.value.allowed == f"first_moment=default ({LEVERS['first_moment'].summary})"

@@ -30,7 +30,7 @@ def of_resnets(request: "Request") -> bool:
 def _default(situation: Situation) -> Auto:
     if situation.platform == "cpu":
         return Auto(POINTWISE_DOT, "XLA for CPUs has slow convolutions for the gradients of 1x1 kernels")
-    return Auto(CONVOLUTION, _REASONS[situation.platform])
+    return Auto(CONVOLUTION, _REASONS.get(situation.platform, "as the model is written"))
 
 
 def _prove(value: Any, program: Program) -> str:

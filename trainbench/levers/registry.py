@@ -116,6 +116,6 @@ def _does_not_apply(lever: Lever, asked: Any, request: "Request") -> UserError:
     return UserError(
         f"{lever.key}={asked} does not apply to model={request.model.name} "
         f"precision={request.precision.name} optimizer={request.optimizer.name}",
-        allowed=f"{lever.key}=default; it is the {lever.summary}",
+        allowed=f"{lever.key}=default ({lever.summary})",
         fix=f"leave {lever.key} out",
     )
